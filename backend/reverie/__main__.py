@@ -1,0 +1,5 @@
+"""``python -m reverie``."""
+
+from reverie.cli.main import run
+
+run()

@@ -1,0 +1,94 @@
+"""Keys over HTTP, and the dependencies by which every route learns who is asking."""
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+
+from reverie.auth.principal import Principal, Scope
+from reverie.auth.schemas import KeyIn, KeyPage, NewKeyOut
+from reverie.auth.service import KeyService
+from reverie.core.database import Database
+from reverie.core.http import Json, body_of, described, problems, query_of
+from reverie.core.idempotency import Idempotency, idempotency
+from reverie.core.paging import PageQuery, next_cursor
+
+router = APIRouter(prefix="/keys", tags=["keys"])
+
+
+def key_service(request: Request) -> KeyService:
+    """The service of this process."""
+    service: KeyService = request.app.state.keys
+    return service
+
+
+def asked_by(scope: Scope) -> Callable[[Request], Coroutine[Any, Any, Principal]]:
+    """A dependency that admits callers whose key has ``scope``."""
+
+    async def admit(request: Request) -> Principal:
+        principal = await key_service(request).authenticate(presented_key(request))
+        principal.needs(scope)
+        return principal
+
+    return admit
+
+
+def presented_key(request: Request) -> str | None:
+    """The key of a request: a bearer token, or X-API-Key."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return request.headers.get("x-api-key")
+
+
+Reader = Annotated[Principal, Depends(asked_by("read"))]
+Writer = Annotated[Principal, Depends(asked_by("write"))]
+Admin = Annotated[Principal, Depends(asked_by("admin"))]
+Keys = Annotated[KeyService, Depends(key_service)]
+
+
+def _database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+DatabaseOf = Annotated[Database, Depends(_database)]
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=NewKeyOut,
+    responses=problems(400, 403, 409, 413, 422),
+    openapi_extra=described(body=KeyIn),
+)
+async def create_key(
+    principal: Admin,
+    body: Annotated[KeyIn, Depends(body_of(KeyIn))],
+    once: Annotated[Idempotency, Depends(idempotency)],
+    keys: Keys,
+    database: DatabaseOf,
+) -> Json:
+    """Makes a key of the caller's space. Its text is in this answer and nowhere else; a repetition shows `key: null`."""
+    async with once.claim(principal.space_id) as claim:
+        if claim.answer is not None:
+            return claim.answer
+        async with database.writing(principal.space_id) as session:
+            made = await keys.create_in(session, principal.space_id, body.name, body.scopes)
+            await claim.keep(session, 201, made.model_copy(update={"key": None}).model_dump())
+    return Json(made.model_dump(), 201)
+
+
+@router.get("", response_model=KeyPage, responses=problems(403, 422), openapi_extra=described(query=PageQuery))
+async def list_keys(principal: Admin, page: Annotated[PageQuery, Depends(query_of(PageQuery))], keys: Keys) -> Json:
+    """The keys of the caller's space, newest first, without their text."""
+    items = await keys.page(principal.space_id, page.before(), page.limit)
+    cursor = next_cursor([item.id for item in items], page.limit)
+    return Json({"items": [item.model_dump() for item in items], "next_cursor": cursor})
+
+
+@router.delete("/{key_id}", status_code=204, responses=problems(403, 404, 422))
+async def revoke_key(principal: Admin, key_id: UUID, keys: Keys) -> None:
+    """Ends a key at once."""
+    await keys.revoke(principal.space_id, key_id)

@@ -1,0 +1,142 @@
+"""Settings: from the environment and from ``reverie.yaml``, the environment first.
+
+Nothing is read at import; :func:`load_settings` reads once, and what it returns is passed on.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from reverie.core.errors import SettingsError
+
+MODEL_ALIASES = {"bge-m3": "BAAI/bge-m3"}
+"""Short names that are understood for EMBEDDING_MODEL."""
+
+MAX_DIM = {"fp16": 4000, "fp32": 2000}
+"""Most dimensions of a vector at each precision: what an HNSW index of pgvector holds, and a row of 8 KiB."""
+
+
+def _none_if_blank(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+OptionalText = Annotated[str | None, BeforeValidator(_none_if_blank)]
+OptionalInt = Annotated[int | None, BeforeValidator(_none_if_blank)]
+
+
+def default_home() -> Path:
+    """The folder of the embedded store when REVERIE_HOME is not set (XDG Base Directory Specification 0.8)."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "reverie"
+
+
+class Settings(BaseSettings):
+    """Every setting of Reverie. The names are those of the environment variables, in lower case."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, case_sensitive=False, env_ignore_empty=True)
+
+    reverie_home: Path = Field(default_factory=default_home)
+    reverie_host: str = "127.0.0.1"
+    reverie_port: int = Field(8000, ge=1, le=65535)
+    reverie_log_level: Literal["debug", "info", "warning", "error"] = "info"
+    reverie_max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024)
+
+    database_url: OptionalText = None
+    database_pool_size: int = Field(10, ge=2, le=200)
+    database_timeout_seconds: float = Field(10.0, gt=0, le=600)
+    redis_url: OptionalText = None
+    redis_focus_ttl_seconds: int = Field(172_800, ge=1)
+    redis_focus_size: int = Field(32, ge=1, le=1000)
+    redis_timeout_seconds: float = Field(0.25, gt=0, le=60)
+
+    graph_backend: Literal["postgres"] = "postgres"
+
+    memory_hot_days: int = Field(30, ge=1)
+    memory_k: int = Field(10, ge=1, le=100)
+    memory_hnsw: Literal["auto", "always", "never"] = "auto"
+    memory_salience_write_threshold: float = Field(0.35, ge=0, le=1)
+    memory_language: str = "english"
+    memory_max_content_chars: int = Field(1_000_000, ge=1, le=10_000_000)
+    memory_max_question_chars: int = Field(100_000, ge=1)
+    memory_max_id_chars: int = Field(255, ge=1, le=255)
+    memory_max_meta_depth: int = Field(32, ge=1, le=64)
+    memory_recall_timeout_seconds: float = Field(2.0, gt=0, le=60)
+    memory_operation_days: int = Field(30, ge=1)
+
+    embedding_model: str = "bge-small-en-v1.5"
+    embedding_dim: OptionalInt = Field(None, ge=1, le=4000)
+    embedding_precision: Literal["fp16", "fp32"] = "fp16"
+    embedding_url: OptionalText = None
+    embedding_api_key: OptionalText = None
+    embedding_threads: int = Field(0, ge=0, le=256)
+    embedding_timeout_seconds: float = Field(30.0, gt=0, le=600)
+
+    @field_validator("embedding_model", mode="after")
+    @classmethod
+    def _expand_alias(cls, value: str) -> str:
+        return MODEL_ALIASES.get(value, value)
+
+    @field_validator("database_url", mode="after")
+    @classmethod
+    def _plain_postgres_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        plain = value.replace("postgresql+psycopg://", "postgresql://", 1)
+        if not plain.startswith(("postgresql://", "postgres://")):
+            raise ValueError("takes a URL that begins with postgresql:// or postgresql+psycopg://")
+        return plain
+
+    @field_validator("redis_url", mode="after")
+    @classmethod
+    def _redis_scheme(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("takes a URL that begins with redis://, rediss:// or unix://")
+        return value
+
+    @model_validator(mode="after")
+    def _dimension_fits_precision(self) -> "Settings":
+        most = MAX_DIM[self.embedding_precision]
+        if self.embedding_dim is not None and self.embedding_dim > most:
+            raise ValueError(f"EMBEDDING_DIM takes at most {most} at EMBEDDING_PRECISION={self.embedding_precision}")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic-settings' own
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = Path(os.environ.get("REVERIE_CONFIG", "reverie.yaml"))
+        return (init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=path))
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Reads the settings; ``overrides`` come before the environment.
+
+    Raises:
+        SettingsError: one sentence for each wrong value, naming the variable and what it takes.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsError(" ".join(_sentence(problem) for problem in error.errors())) from None
+
+
+def _sentence(problem: object) -> str:
+    assert isinstance(problem, dict)  # noqa: S101 - narrows pydantic's ErrorDetails
+    name = str(problem["loc"][0]).upper() if problem["loc"] else ""
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        return f"{name} in reverie.yaml is no setting of Reverie; .env.example lists them all."
+    if not name:
+        return f"{message}."
+    value = "" if "KEY" in name or "URL" in name else f", not {str(problem['input'])[:100]!r}"
+    takes = message[0].lower() + message[1:]
+    return f"{name}: {takes}{value}."

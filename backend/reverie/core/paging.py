@@ -1,0 +1,36 @@
+"""Lists page by cursor: newest first, ``{items, next_cursor}``."""
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+
+from reverie.core.errors import Invalid
+from reverie.core.http import Schema
+
+Limit = Annotated[int, Field(ge=1, le=100)]
+
+
+class PageQuery(Schema):
+    """The query string of a list."""
+
+    limit: Limit = 50
+    cursor: Annotated[str | None, Field(max_length=100)] = None
+
+    def before(self) -> UUID | None:
+        """The id before which the page begins.
+
+        Raises:
+            Invalid: the cursor is none that a list gave out.
+        """
+        if self.cursor is None:
+            return None
+        try:
+            return UUID(self.cursor)
+        except ValueError:
+            raise Invalid("cursor takes the next_cursor of the page before.", field="cursor") from None
+
+
+def next_cursor(ids: list[UUID], limit: int) -> str | None:
+    """The cursor after a page of these ids, None after the last page."""
+    return str(ids[-1]) if len(ids) == limit else None

@@ -1,0 +1,274 @@
+"""Models behind an OpenAI-compatible endpoint (``POST …/embeddings``).
+
+The form is that of OpenAI's API reference ("Create embeddings"), which vLLM, Ollama, llama.cpp, LocalAI, LiteLLM and
+Text Embeddings Inference speak too.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any, Final
+
+import httpx
+import numpy as np
+import orjson
+
+from reverie.core.errors import SettingsError
+from reverie.embedding.fit import fit
+from reverie.embedding.prefixes import prefixes_of
+from reverie.embedding.protocol import EmbeddingError, FloatArray, Limits
+
+_QUESTION_ATTEMPTS: Final = 2
+_DOCUMENT_ATTEMPTS: Final = 4
+_FIRST_PAUSE_SECONDS: Final = 0.25
+_MOST_CHARS: Final = 24_000
+"""A longer text is cut before it is sent: some 6 000 tokens of prose, below the 8 192 of OpenAI's models."""
+_FEWEST_CHARS: Final = 500
+"""A refused text is cut in halves until it is accepted, but not below this."""
+_MOST_ANSWER_BYTES: Final = 64 * 1024 * 1024
+_RETRIED: Final = frozenset({408, 425, 429})
+_TEXT_REFUSED: Final = frozenset({400, 413, 422})
+_HINTS: Final = {
+    401: "check EMBEDDING_API_KEY",
+    403: "check EMBEDDING_API_KEY",
+    404: "check EMBEDDING_MODEL and EMBEDDING_URL, which takes the part of the URL before /embeddings",
+}
+
+
+class EndpointEmbedder:
+    """An :class:`~reverie.embedding.protocol.Embedder` over HTTP.
+
+    Nothing is asked before the first text, or before ``dim``. Answers are checked; what callers see of a failure
+    names neither the address nor the key.
+    """
+
+    limits: Limits = Limits(texts=64, size=256_000)
+    concurrent: bool = True
+    max_tokens: int = 8_192
+
+    def __init__(self, url: str, model: str, api_key: str | None = None, *, timeout_seconds: float = 30.0) -> None:
+        """Prepares the connection.
+
+        Args:
+            url: the part before ``/embeddings``, or all of it.
+            model: what the endpoint calls the model.
+            api_key: sent as a bearer token.
+            timeout_seconds: for one batch, all attempts together.
+
+        Raises:
+            SettingsError: the URL is none, or the key cannot be a header.
+        """
+        self.name: str = model
+        self._url = _embeddings_url(url)
+        self._prefixes = prefixes_of(model)
+        self._timeout = timeout_seconds
+        self._client = httpx.Client(headers=_headers(api_key))
+        self._closing = threading.Event()
+        self._running = 0
+        self._lock = threading.Lock()
+        self._dim: int | None = None
+
+    @property
+    def dim(self) -> int:
+        """The dimension of the endpoint's vectors: asked for once, with a short text.
+
+        Raises:
+            EmbeddingError: the endpoint does not answer as it should.
+        """
+        if self._dim is None:
+            self.encode_documents(["dimension"])
+        assert self._dim is not None  # noqa: S101 - set by every answer that was accepted
+        return self._dim
+
+    def encode_documents(self, texts: Sequence[str]) -> FloatArray:
+        return self._encode([self._prefixes.document + text for text in texts], _DOCUMENT_ATTEMPTS)
+
+    def encode_questions(self, texts: Sequence[str]) -> FloatArray:
+        return self._encode([self._prefixes.question + text for text in texts], _QUESTION_ATTEMPTS)
+
+    def close(self) -> None:
+        """Ends waits between attempts; the connections are closed when no request is under way any more."""
+        self._closing.set()
+        with self._lock:
+            if self._running == 0:
+                self._client.close()
+
+    def _encode(self, texts: list[str], attempts: int) -> FloatArray:
+        if not texts:
+            return np.empty((0, self.dim), dtype=np.float32)
+        batches = [texts[at : at + self.limits.texts] for at in range(0, len(texts), self.limits.texts)]
+        return np.concatenate([self._batch(batch, attempts) for batch in batches])
+
+    def _batch(self, texts: list[str], attempts: int) -> FloatArray:
+        """Asks with ever shorter texts while they are refused: the model's window is not known here."""
+        deadline = time.monotonic() + self._timeout
+        most = _MOST_CHARS
+        while True:
+            # A text without a letter is refused by some servers when it is empty.
+            asked = [text[:most] or " " for text in texts]
+            status, body = self._ask(asked, attempts, deadline)
+            longest = max(len(text) for text in asked)
+            if status not in _TEXT_REFUSED or longest <= _FEWEST_CHARS:
+                break
+            most = max(_FEWEST_CHARS, longest // 2)
+        if status != HTTPStatus.OK:
+            raise _refused(status)
+        return self._checked(body, len(texts))
+
+    def _ask(self, texts: list[str], attempts: int, deadline: float) -> tuple[int, bytes]:
+        """One answer, after further attempts where they are worth while; its status may still be an error's."""
+        content = orjson.dumps({"model": self.name, "input": _encodable(texts), "encoding_format": "float"})
+        for attempt in range(1, attempts + 1):
+            wait = _FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+            last = attempt == attempts
+            try:
+                status, retry_after, body = self._exchange(content, deadline)
+            except httpx.TimeoutException:
+                raise self._too_slow() from None
+            except httpx.TransportError:
+                if last or not self._pause(wait, deadline):
+                    raise EmbeddingError("The embedding endpoint cannot be reached; check EMBEDDING_URL.") from None
+                continue
+            worth_while = status in _RETRIED or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            if last or not worth_while or not self._pause(max(wait, retry_after), deadline):
+                return status, body
+        raise AssertionError("the last attempt returns or raises")
+
+    def _exchange(self, content: bytes, deadline: float) -> tuple[int, float, bytes]:
+        """Status, the seconds of Retry-After, and the body, all of it before the deadline."""
+        with (
+            self._in_use(),
+            self._client.stream("POST", self._url, content=content, timeout=self._left(deadline)) as response,
+        ):
+            body = bytearray()
+            for chunk in response.iter_bytes():
+                body += chunk
+                self._left(deadline)
+                if len(body) > _MOST_ANSWER_BYTES:
+                    raise EmbeddingError("The embedding endpoint's answer is too long.")
+            return response.status_code, _seconds(response.headers.get("Retry-After")), bytes(body)
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        with self._lock:
+            if self._closing.is_set():
+                raise EmbeddingError("The embedder is closed.")
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running -= 1
+                if self._running == 0 and self._closing.is_set():
+                    self._client.close()
+
+    def _left(self, deadline: float) -> float:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise self._too_slow()
+        return left
+
+    def _pause(self, seconds: float, deadline: float) -> bool:
+        """Waits, unless that would pass the deadline or the embedder is being closed; whether it did."""
+        return time.monotonic() + seconds < deadline and not self._closing.wait(seconds)
+
+    def _too_slow(self) -> EmbeddingError:
+        return EmbeddingError(
+            f"The embedding endpoint did not answer within {self._timeout:g} seconds (EMBEDDING_TIMEOUT_SECONDS)."
+        )
+
+    def _checked(self, body: bytes, count: int) -> FloatArray:
+        vectors = _vectors(body, count)
+        if self._dim is not None and vectors.shape[1] != self._dim:
+            raise EmbeddingError(
+                f"The embedding endpoint answered with {vectors.shape[1]} dimensions after {self._dim} before."
+            )
+        try:
+            fitted = fit(vectors, vectors.shape[1])
+        except ValueError as error:
+            raise EmbeddingError(
+                f"The embedding endpoint gave no usable vector: {error}.", text_at_fault=True
+            ) from None
+        self._dim = vectors.shape[1]
+        return fitted
+
+
+def _vectors(body: bytes, count: int) -> FloatArray:
+    """The vectors of an answer, in the order of the question; NaN and infinity may be among their numbers."""
+    try:
+        data = orjson.loads(body)["data"]
+        rows = [row["embedding"] for row in _in_order(data)]
+        vectors = np.array(rows, dtype=np.float32)
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, OverflowError):
+        raise _not_understood("it is no list of vectors in OpenAI's form") from None
+    if len(rows) != count:
+        raise _not_understood(f"{len(rows)} vectors for {count} texts")
+    if vectors.ndim != 2 or vectors.shape[1] == 0:
+        raise _not_understood("it is no list of vectors in OpenAI's form")
+    return vectors
+
+
+def _in_order(data: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By ``index``, each once; servers that leave it out answer in the order of the question.
+
+    Raises:
+        ValueError: an index is missing or there twice.
+    """
+    if not any("index" in row for row in data):
+        return data
+    ordered = sorted(data, key=lambda row: row["index"])
+    if [row["index"] for row in ordered] != list(range(len(data))):
+        raise ValueError("index")
+    return ordered
+
+
+def _encodable(texts: list[str]) -> list[str]:
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        raise EmbeddingError("The text is not valid Unicode.", text_at_fault=True) from None
+    return texts
+
+
+def _refused(status: int) -> EmbeddingError:
+    try:
+        said = f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        said = str(status)
+    hint = _HINTS.get(status)
+    return EmbeddingError(
+        f"The embedding endpoint answered {said}{'; ' + hint if hint else ''}.", text_at_fault=status in _TEXT_REFUSED
+    )
+
+
+def _not_understood(why: str) -> EmbeddingError:
+    return EmbeddingError(f"The embedding endpoint's answer cannot be used: {why}; check EMBEDDING_URL.")
+
+
+def _seconds(retry_after: str | None) -> float:
+    """Retry-After in seconds (RFC 9110, 10.2.3); a date counts as none."""
+    return float(retry_after) if retry_after is not None and retry_after.isdecimal() else 0.0
+
+
+def _embeddings_url(url: str) -> httpx.URL:
+    wrong = SettingsError("EMBEDDING_URL: takes a URL that begins with http:// or https://.")
+    try:
+        parsed = httpx.URL(url.strip())
+    except httpx.InvalidURL:
+        raise wrong from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise wrong
+    path = parsed.path.rstrip("/")
+    return parsed.copy_with(path=path if path.endswith("/embeddings") else f"{path}/embeddings")
+
+
+def _headers(api_key: str | None) -> dict[str, str]:
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    if api_key is not None:
+        if not api_key.isascii() or not api_key.isprintable():
+            raise SettingsError("EMBEDDING_API_KEY: takes printable ASCII characters.")
+        headers["Authorization"] = f"Bearer {api_key}"
+    return headers

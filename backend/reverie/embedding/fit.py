@@ -1,0 +1,85 @@
+"""Vectors brought to EMBEDDING_DIM and unit length, and the check of those that a caller supplies. Pure."""
+
+import math
+from array import array
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from reverie.embedding.protocol import FloatArray
+
+_NUMBERS: Final = frozenset((float, int))
+_SAFE_SQUARE: Final = (1e-200, 1e200)
+"""Between these, the sum of squares has neither overflowed nor lost its digits."""
+
+_JSON_NAMES: Final = {
+    str: "text",
+    bool: "a boolean",
+    type(None): "null",
+    list: "a list",
+    tuple: "a list",
+    dict: "an object",
+}
+
+
+def fit(vectors: npt.NDArray[np.floating], dim: int) -> FloatArray:
+    """Rows of unit length and ``dim`` components: cut and normalised again, or padded with zeros.
+
+    Args:
+        vectors: ``[n, native]``.
+        dim: the components wanted.
+
+    Raises:
+        ValueError: a row holds NaN or infinity, or is zero in its first ``dim`` components.
+    """
+    fitted = np.zeros((len(vectors), dim), dtype=np.float32)
+    kept = min(dim, vectors.shape[1])
+    fitted[:, :kept] = vectors[:, :kept]
+    norms = np.sqrt(np.einsum("ij,ij->i", fitted, fitted, dtype=np.float64))
+    if not (np.isfinite(norms) & (norms > 0)).all():
+        raise ValueError("a vector is zero or not finite")
+    fitted /= norms[:, None].astype(np.float32)
+    return fitted
+
+
+def supplied(raw: object, dim: int) -> FloatArray:
+    """The vector that a caller supplied, checked and normalised: float32 ``[dim]``.
+
+    It is normalised in float64 first, so that components too large or too small for float16 are no matter.
+
+    Raises:
+        ValueError: the message is the end of a sentence about the field, such as "takes 384 finite numbers, not 3".
+    """
+    if not isinstance(raw, list | tuple):
+        raise ValueError(f"takes a list of {dim} finite numbers")  # noqa: TRY004 - one error for every wrong value
+    if len(raw) != dim:
+        raise ValueError(f"takes {dim} finite numbers, not {len(raw)}")
+    if not _NUMBERS.issuperset(map(type, raw)):
+        raise ValueError(_not_a_number(raw, dim))
+    try:
+        vector = np.frombuffer(array("d", raw), dtype=np.float64)
+    except OverflowError:
+        raise ValueError(f"takes {dim} finite numbers; one is too large") from None
+    square = float(vector.dot(vector))
+    if _SAFE_SQUARE[0] < square < _SAFE_SQUARE[1]:
+        return (vector / math.sqrt(square)).astype(np.float32)
+    return _normalised_extreme(vector, dim)
+
+
+def _normalised_extreme(vector: npt.NDArray[np.float64], dim: int) -> FloatArray:
+    finite = np.isfinite(vector)
+    if not finite.all():
+        position = int(np.argmin(finite))
+        kind = "NaN" if math.isnan(vector[position]) else "infinity"
+        raise ValueError(f"takes {dim} finite numbers, not {kind} at position {position}")
+    largest = float(np.abs(vector).max())
+    if largest == 0:
+        raise ValueError("takes a vector that is not all zeros")
+    scaled = vector / largest
+    return (scaled / math.sqrt(float(scaled.dot(scaled)))).astype(np.float32)
+
+
+def _not_a_number(raw: list[object] | tuple[object, ...], dim: int) -> str:
+    position, kind = next((i, type(value)) for i, value in enumerate(raw) if type(value) not in _NUMBERS)
+    return f"takes {dim} finite numbers, not {_JSON_NAMES.get(kind, kind.__name__)} at position {position}"

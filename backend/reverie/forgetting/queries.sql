@@ -1,0 +1,35 @@
+-- Forgetting: what would go, and that it goes. Every block names the user; row-level security stands behind.
+
+-- name: counts
+-- What hangs on the traces of a scope; null means all traces of the user.
+WITH gone AS MATERIALIZED (
+    SELECT id FROM memory_trace
+    WHERE user_id = %b AND (%b::uuid[] IS NULL OR id = ANY(%b::uuid[]))
+)
+SELECT (SELECT count(*) FROM gone),
+       (SELECT count(*) FROM gone JOIN memory_body b ON b.user_id = %b AND b.trace_id = gone.id),
+       (SELECT count(*) FROM gone JOIN memory_embedding e ON e.user_id = %b AND e.trace_id = gone.id),
+       (SELECT count(*) FROM memory_edge x
+        WHERE x.user_id = %b AND (x.src IN (SELECT id FROM gone) OR x.dst IN (SELECT id FROM gone))),
+       (SELECT array_agg(id) FROM (SELECT id FROM gone ORDER BY id DESC LIMIT 100) shown)
+
+-- name: forget
+-- The trace takes its body, vectors and edges with it (ON DELETE CASCADE).
+WITH words AS (
+    SELECT coalesce(sum(b.words), 0) AS words FROM memory_body b
+    WHERE b.user_id = %b AND (%b::uuid[] IS NULL OR b.trace_id = ANY(%b::uuid[]))
+),
+gone AS (
+    DELETE FROM memory_trace WHERE user_id = %b AND (%b::uuid[] IS NULL OR id = ANY(%b::uuid[]))
+    RETURNING id
+)
+UPDATE memory_user u
+SET traces = u.traces - (SELECT count(*) FROM gone), words = u.words - (SELECT words FROM words)
+WHERE u.user_id = %b
+
+-- name: forget_user
+DELETE FROM memory_user WHERE user_id = %b
+
+-- name: insert_receipt
+INSERT INTO forget_receipt (space_id, user_id, id, scope, reason, counts, created_at)
+VALUES (%b, %b, %b, %b, %b, %b, %b)

@@ -1,0 +1,64 @@
+"""Forgetting over HTTP."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+
+from reverie.auth.routes import Writer
+from reverie.core.http import Json, body_of, described, problems, query_of
+from reverie.core.idempotency import Idempotency, idempotency
+from reverie.forgetting.schemas import ForgetIn, ForgetOut, Scope
+from reverie.forgetting.service import ForgettingService
+from reverie.memories.schemas import TraceQuery
+
+router = APIRouter(prefix="/memory", tags=["forgetting"])
+
+
+def forgetting_service(request: Request) -> ForgettingService:
+    """The service of this process."""
+    service: ForgettingService = request.app.state.forgetting
+    return service
+
+
+Forgetting = Annotated[ForgettingService, Depends(forgetting_service)]
+
+
+@router.post(
+    "/forget",
+    response_model=ForgetOut,
+    responses=problems(400, 403, 404, 409, 413, 422),
+    openapi_extra=described(body=ForgetIn),
+)
+async def forget(
+    principal: Writer,
+    body: Annotated[ForgetIn, Depends(body_of(ForgetIn))],
+    once: Annotated[Idempotency, Depends(idempotency)],
+    forgetting: Forgetting,
+) -> Json:
+    """Removes traces with their vectors, edges and focus entries, and leaves a receipt; `dry_run` only counts."""
+    async with once.claim(principal.space_id) as claim:
+        if claim.answer is not None:
+            return claim.answer
+        return Json(await forgetting.forget(principal, body, claim))
+
+
+@router.delete(
+    "/traces/{trace_id}",
+    response_model=ForgetOut,
+    responses=problems(403, 404, 422),
+    openapi_extra=described(query=TraceQuery),
+)
+async def delete_trace(
+    principal: Writer,
+    trace_id: UUID,
+    query: Annotated[TraceQuery, Depends(query_of(TraceQuery))],
+    once: Annotated[Idempotency, Depends(idempotency)],
+    forgetting: Forgetting,
+) -> Json:
+    """Forgets one trace."""
+    body = ForgetIn(user_id=query.user_id, scope=Scope(trace_id=trace_id))
+    async with once.claim(principal.space_id) as claim:
+        if claim.answer is not None:
+            return claim.answer
+        return Json(await forgetting.forget(principal, body, claim))

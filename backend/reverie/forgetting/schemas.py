@@ -1,0 +1,55 @@
+"""What goes over the wire about forgetting."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from reverie.core.http import Answer, Schema
+from reverie.text.fields import Identifier, Text
+
+
+class Scope(Schema):
+    """What to forget: exactly one of these."""
+
+    trace_id: UUID | None = None
+    trace_ids: Annotated[list[UUID] | None, Field(min_length=1, max_length=10_000)] = None
+    all: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Scope":
+        if sum(value is not None for value in (self.trace_id, self.trace_ids, self.all)) != 1:
+            raise ValueError("takes exactly one of trace_id, trace_ids and all")
+        return self
+
+    def ids(self) -> list[UUID] | None:
+        """The traces named, None for all of the user."""
+        return [self.trace_id] if self.trace_id is not None else self.trace_ids
+
+
+class ForgetIn(Schema):
+    """A request to forget; with ``dry_run`` it only counts."""
+
+    user_id: Identifier
+    scope: Scope
+    dry_run: bool = False
+    reason: Text | None = None
+
+
+class Counts(Answer):
+    """Rows and entries in each store."""
+
+    traces: int
+    bodies: int
+    vectors: int
+    edges: int
+    focus: int
+
+
+class ForgetOut(Answer):
+    """What was forgotten, or would be. ``trace_ids`` shows up to 100 of them."""
+
+    receipt_id: UUID | None
+    dry_run: bool
+    counts: Counts
+    trace_ids: list[UUID]

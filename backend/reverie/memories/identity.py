@@ -1,0 +1,48 @@
+"""When two traces are the same. Pure functions over keyed hashes, so that what is kept of a forgotten text says nothing.
+
+Two traces are the same if they have the same (user, external_id). Without an external_id a note, fact or chunk is the
+same by its content, kind, role, speaker and conversation; a turn only if its ``occurred_at`` is given and equal too, for
+a second genuine "Yes." is another turn.
+"""
+
+import hashlib
+from datetime import datetime
+
+SIZE = 16
+"""Bytes of a hash: 128 bits, so that two of 2^32 traces collide with a chance of 2^-65."""
+
+
+def digest(key: bytes, content: str) -> bytes:
+    """The keyed hash of a content alone (BLAKE2b, RFC 7693)."""
+    return _hash(key, "content", content)
+
+
+def identity(
+    key: bytes,
+    *,
+    content: str,
+    kind: str,
+    role: str | None,
+    speaker: str | None,
+    conversation_id: str | None,
+    external_id: str | None,
+    occurred_at: datetime | None,
+) -> bytes | None:
+    """The keyed hash by which a trace of a user is recognised; None for one that is never a duplicate."""
+    if external_id is not None:
+        return _hash(key, "external", external_id)
+    if kind != "turn":
+        return _hash(key, "text", content, kind, role, speaker, conversation_id)
+    if occurred_at is not None:
+        return _hash(key, "turn", content, kind, role, speaker, conversation_id, occurred_at.isoformat())
+    return None
+
+
+def _hash(key: bytes, *parts: str | None) -> bytes:
+    hashed = hashlib.blake2b(key=key, digest_size=SIZE)
+    for part in parts:
+        # Length before content, so that ("ab", "c") and ("a", "bc") differ; None differs from "".
+        raw = b"" if part is None else part.encode()
+        hashed.update((-1 if part is None else len(raw)).to_bytes(8, "big", signed=True))
+        hashed.update(raw)
+    return hashed.digest()

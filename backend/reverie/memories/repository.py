@@ -1,0 +1,166 @@
+"""SQL of traces."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from reverie.core.database import ReadSession, Row, WriteSession, as_vector
+from reverie.core.ids import milliseconds
+from reverie.core.kinds import KINDS
+from reverie.core.queries import Queries
+from reverie.embedding.protocol import FloatArray
+from reverie.memories.model import Model
+
+SQL = Queries("reverie.memories")
+
+
+@dataclass(frozen=True, slots=True)
+class NewTrace:
+    """A trace about to be written. ``vectors``: whether it is to have any."""
+
+    id: UUID
+    content: str
+    kind: str
+    role: str | None
+    speaker: str | None
+    conversation_id: str | None
+    external_id: str | None
+    language: str
+    occurred_at: datetime | None
+    salience: float
+    salience_given: bool
+    identity: bytes | None
+    digest: bytes
+    vectors: bool
+    source: dict[str, Any] | None
+    meta: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a new trace: stored, or the trace that was there already and the digest of its content."""
+
+    stored: bool
+    existing_id: UUID | None
+    existing_digest: bytes | None
+
+
+async def known_identities(
+    session: ReadSession, user_id: UUID, identities: Sequence[bytes]
+) -> dict[bytes, tuple[UUID, bytes]]:
+    """identity → (trace id, digest) of those that are remembered already."""
+    rows = await session.fetch(SQL["known_identities"], (user_id, list(identities)))
+    return {bytes(row[0]): (row[1], bytes(row[2])) for row in rows}
+
+
+async def raise_version(session: WriteSession, space_id: UUID, user_id: UUID, external_id: str, now: datetime) -> None:
+    """Locks the user until the transaction ends, making it if it is new."""
+    await session.execute(SQL["raise_version"], (space_id, user_id, external_id, milliseconds(now), now, now))
+
+
+async def touch_version(session: WriteSession, space_id: UUID, user_id: UUID, now: datetime) -> None:
+    """Raises the version of a user who is there."""
+    await session.execute(SQL["touch_version"], (milliseconds(now), now, space_id, user_id))
+
+
+async def write_traces(
+    session: WriteSession,
+    space_id: UUID,
+    user_id: UUID,
+    traces: Sequence[NewTrace],
+    vectors: Sequence[tuple[UUID, FloatArray]],
+    model: Model,
+    now: datetime,
+) -> dict[UUID, Written]:
+    """Writes traces with the vectors that are there already; the user is locked before (:func:`raise_version`)."""
+    query = SQL.text("write_traces", column=model.column, type=model.type, model=model.id)
+    columns = (
+        [t.id for t in traces], [t.kind for t in traces], [KINDS[t.kind] for t in traces], [t.role for t in traces],
+        [t.speaker for t in traces], [t.conversation_id for t in traces], [t.external_id for t in traces],
+        [t.language for t in traces], [t.occurred_at for t in traces], [t.salience for t in traces],
+        [t.salience_given for t in traces], [t.identity for t in traces], [t.digest for t in traces],
+        [t.vectors for t in traces], [None if t.source is None else Jsonb(t.source) for t in traces],
+        [Jsonb(t.meta) for t in traces], [t.content for t in traces],
+    )  # fmt: skip
+    parameters = (*columns, space_id, user_id, now, *_vector_arrays(vectors, model))
+    rows = await session.fetch(query, parameters)
+    return {row[0]: Written(row[1], row[2], None if row[3] is None else bytes(row[3])) for row in rows}
+
+
+async def write_vectors(
+    session: WriteSession, user_id: UUID, vectors: Sequence[tuple[UUID, FloatArray]], model: Model
+) -> None:
+    """Replaces the vectors of traces; those that are gone meanwhile are passed over."""
+    query = SQL.text("write_vectors", column=model.column, type=model.type, model=model.id)
+    await session.execute(query, (*_vector_arrays(vectors, model), user_id))
+
+
+async def unembedded(
+    session: ReadSession, user_id: UUID, trace_ids: Sequence[UUID], model: Model, limit: int
+) -> list[Row]:
+    """(id, speaker, content) of traces that still need vectors."""
+    query = SQL.text("unembedded", model=model.id)
+    return await session.fetch(query, (list(trace_ids), user_id, limit))
+
+
+async def get_trace(session: ReadSession, user_id: UUID, trace_id: UUID) -> Row | None:
+    """A trace with its body, in the order of :func:`reverie.memories.service.trace_out`."""
+    return await session.fetch_one(SQL["get_trace"], (user_id, trace_id))
+
+
+async def list_traces(
+    session: ReadSession,
+    user_id: UUID,
+    before: UUID | None,
+    kind: str | None,
+    conversation_id: str | None,
+    limit: int,
+) -> list[Row]:
+    """Traces of a user, newest first."""
+    parameters = (user_id, before, before, kind, kind, conversation_id, conversation_id, limit)
+    return await session.fetch(SQL["list_traces"], parameters)
+
+
+async def change_trace(
+    session: WriteSession, user_id: UUID, changed: NewTrace, now: datetime, read_at: datetime | None
+) -> bool:
+    """Changes the thin row of a trace; False when somebody else changed it since it was read."""
+    parameters = (
+        changed.kind, changed.role, changed.speaker, changed.conversation_id, changed.external_id, changed.language,
+        len(changed.content), changed.occurred_at, changed.salience, changed.salience_given, changed.identity,
+        changed.digest, changed.vectors, None if changed.source is None else Jsonb(changed.source),
+        Jsonb(changed.meta), now, user_id, changed.id, read_at,
+    )  # fmt: skip
+    return bool(await session.fetch(SQL["change_trace"], parameters))
+
+
+async def change_body(session: WriteSession, user_id: UUID, changed: NewTrace, happened_at: datetime) -> None:
+    """Replaces the text of a trace, and counts its words anew."""
+    kind = KINDS[changed.kind]
+    parameters = (
+        user_id, changed.id, kind, happened_at, changed.content, changed.language, changed.content, happened_at,
+        user_id, changed.id, user_id,
+    )  # fmt: skip
+    await session.execute(SQL["change_body"], parameters)
+    await session.execute(SQL["change_vectors"], (kind, happened_at, user_id, changed.id))
+
+
+async def drop_vectors(session: WriteSession, user_id: UUID, trace_id: UUID) -> None:
+    """Removes the vectors of a trace."""
+    await session.execute(SQL["drop_vectors"], (user_id, trace_id))
+
+
+async def list_users(
+    session: ReadSession, space_id: UUID, before: tuple[datetime, UUID] | None, limit: int
+) -> list[Row]:
+    """Users of a space, newest first: (user id, external id, kind, traces, created_at, updated_at)."""
+    moment, user_id = before or (None, None)
+    return await session.fetch(SQL["list_users"], (space_id, moment, moment, user_id, limit))
+
+
+def _vector_arrays(vectors: Sequence[tuple[UUID, FloatArray]], model: Model) -> tuple[list[UUID], list[Any]]:
+    return [trace_id for trace_id, _ in vectors], [as_vector(vector, model.precision) for _, vector in vectors]

@@ -1,0 +1,437 @@
+"""Remembering, reading and changing traces."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import structlog
+from pydantic import TypeAdapter, ValidationError
+
+from reverie.auth.principal import Principal
+from reverie.core import clock
+from reverie.core.config import Settings
+from reverie.core.database import Database
+from reverie.core.errors import Conflict, Invalid, NotFound
+from reverie.core.http import complaint
+from reverie.core.idempotency import Claim
+from reverie.core.ids import user_uuid, uuid7, uuid7s
+from reverie.core.limits import Limits, limits_from
+from reverie.core.paging import next_cursor
+from reverie.core.queue import Bell
+from reverie.embedding.encoder import Encoder
+from reverie.embedding.fit import supplied
+from reverie.embedding.heads import semantic_text
+from reverie.embedding.protocol import EmbeddingError, FloatArray
+from reverie.memories import repository
+from reverie.memories.identity import digest, identity
+from reverie.memories.model import Model
+from reverie.memories.repository import NewTrace, Written
+from reverie.memories.schemas import (
+    MessageIn,
+    RememberIn,
+    RememberOut,
+    TraceAnswer,
+    TraceIn,
+    TraceOut,
+    TracePage,
+    TracePatch,
+    TracesQuery,
+    UserOut,
+    UserPage,
+)
+from reverie.operations import repository as operations
+from reverie.operations.repository import Leased
+from reverie.working.focus import Focus
+
+EMBED = "embed"
+"""The kind of operation that makes vectors."""
+
+MOST_WAITED_TRACES = 100
+MOST_WAITED_BYTES = 2 * 1024 * 1024
+"""What is encoded before the answer; more is left to the worker."""
+
+DEFAULT_SALIENCE = 0.5
+PART = 64
+"""Traces that an operation encodes and commits at a time."""
+
+log = structlog.get_logger(__name__)
+_TRACE = TypeAdapter(TraceIn)
+_MESSAGE = TypeAdapter(MessageIn)
+
+
+@dataclass(slots=True)
+class Draft:
+    """One trace of a request on its way: what was given, what it became, what is answered."""
+
+    given: TraceIn | None = None
+    trace: NewTrace | None = None
+    vector: FloatArray | None = None
+    answer: TraceAnswer | None = None
+    twin: "Draft | None" = None
+    """The earlier trace of the same batch that this one repeats."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is still to be written."""
+        return self.answer is None and self.twin is None and self.trace is not None
+
+    def reject(self, error: str, external_id: str | None = None) -> None:
+        self.answer = TraceAnswer(trace_id=None, external_id=external_id, status="rejected", error=error)
+
+    def duplicate(self, trace_id: UUID, external_id: str | None) -> None:
+        self.answer = TraceAnswer(trace_id=trace_id, external_id=external_id, status="duplicate")
+
+
+class MemoryService:
+    """The traces of every user.
+
+    ``make_partitions`` makes the partitions of a moment; the service calls it when a write meets a missing one.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        encoder: Encoder,
+        model: Model,
+        focus: Focus,
+        bell: Bell,
+        make_partitions: Callable[[datetime], Awaitable[None]],
+    ) -> None:
+        self._settings = settings
+        self._limits: Limits = limits_from(settings)
+        self._database = database
+        self._encoder = encoder
+        self._model = model
+        self._focus = focus
+        self._bell = bell
+        self._make_partitions = make_partitions
+
+    async def remember(
+        self, principal: Principal, body: RememberIn, *, wait: bool, claim: Claim
+    ) -> tuple[int, dict[str, Any]]:
+        """Remembers what is good of a batch; (201, everything done) or (202, vectors left to an operation).
+
+        Raises:
+            Invalid: nothing of the batch could be accepted.
+        """
+        user_id = user_uuid(principal.space_id, body.user_id)
+        drafts = self._read(body)
+        now = clock.now()
+        self._identify(principal, body, drafts, now)
+        await self._find_known(principal.space_id, user_id, drafts)
+        new = [draft for draft in drafts if draft.is_new]
+        if all(draft.answer and draft.answer.status == "rejected" for draft in drafts):
+            raise Invalid(_why_none(drafts), field="traces" if body.messages is None else "messages")
+        pending = [d for d in new if d.trace is not None and d.trace.vectors and d.vector is None]
+        waited = wait and _small_enough(pending)
+        failed = await self._encode(pending) if waited else False
+        try:
+            status, out = await self._write(principal, body.user_id, user_id, drafts, waited, failed, claim, now)
+        except psycopg.errors.CheckViolation:
+            await self._make_partitions(now)
+            status, out = await self._write(principal, body.user_id, user_id, drafts, waited, failed, claim, now)
+        if out.operation_id is not None:
+            await self._bell.ring(out.operation_id)
+        await self._focus.add(user_id, [answer.trace_id for answer in out.traces if answer.trace_id], now)
+        return status, out.model_dump()
+
+    async def embed(self, held: Leased) -> dict[str, Any]:
+        """The handler of :data:`EMBED`: encodes part by part, so that what a killed worker did stays done."""
+        made = 0
+        assert held.user_id is not None  # noqa: S101 - operations of this kind have a user
+        while True:
+            async with self._database.reading(held.space_id) as session:
+                rows = await repository.unembedded(session, held.user_id, held.trace_ids, self._model, PART)
+            if not rows:
+                return {"embedded": made}
+            vectors = await self._encoder.documents([semantic_text(row[2], row[1]) for row in rows])
+            async with self._database.writing(held.space_id) as session:
+                await repository.touch_version(session, held.space_id, held.user_id, clock.now())
+                pairs = [(row[0], vector) for row, vector in zip(rows, vectors, strict=True)]
+                await repository.write_vectors(session, held.user_id, pairs, self._model)
+            made += len(rows)
+
+    async def get(self, principal: Principal, user: str, trace_id: UUID) -> TraceOut:
+        """A trace.
+
+        Raises:
+            NotFound: the user has none of this id, whoever else has.
+        """
+        async with self._database.reading(principal.space_id) as session:
+            row = await repository.get_trace(session, user_uuid(principal.space_id, user), trace_id)
+        if row is None:
+            raise _no_trace(trace_id)
+        return trace_out(row)
+
+    async def page(self, principal: Principal, query: TracesQuery) -> TracePage:
+        """Traces of a user, newest first."""
+        user_id = user_uuid(principal.space_id, query.user_id)
+        async with self._database.reading(principal.space_id) as session:
+            rows = await repository.list_traces(
+                session, user_id, query.before(), query.kind, query.conversation_id, query.limit
+            )
+        items = [trace_out(row) for row in rows]
+        return TracePage(items=items, next_cursor=next_cursor([item.trace_id for item in items], query.limit))
+
+    async def users(self, principal: Principal, before: tuple[datetime, UUID] | None, limit: int) -> UserPage:
+        """Users of the caller's space, newest first."""
+        async with self._database.reading(principal.space_id) as session:
+            rows = await repository.list_users(session, principal.space_id, before, limit)
+        items = [
+            UserOut(user_id=row[1], kind=row[2], traces=row[3], created_at=row[4], updated_at=row[5]) for row in rows
+        ]
+        last = f"{rows[-1][4].isoformat().replace('+00:00', 'Z')},{rows[-1][0]}" if len(rows) == limit else None
+        return UserPage(items=items, next_cursor=last)
+
+    async def patch(self, principal: Principal, user: str, trace_id: UUID, patch: TracePatch) -> TraceOut:
+        """Changes a trace and encodes it again.
+
+        Raises:
+            NotFound: the user has no such trace.
+            Conflict: it would be the same as another trace, or somebody else changed it at the same moment.
+        """
+        user_id = user_uuid(principal.space_id, user)
+        before = await self.get(principal, user, trace_id)
+        changed = self._changed(principal, before, patch)
+        happened_at = changed.occurred_at or before.created_at
+        vector: FloatArray | None = None
+        if changed.vectors:
+            try:
+                text = semantic_text(changed.content, changed.speaker)
+                vector = (await self._encoder.documents([text]))[0]
+            except EmbeddingError as error:
+                log.warning("encoder failed", error=error.detail)
+        now, operation_id = clock.now(), None
+        try:
+            async with self._database.writing(principal.space_id) as session:
+                await repository.touch_version(session, principal.space_id, user_id, now)
+                if not await repository.change_trace(session, user_id, changed, now, before.updated_at):
+                    raise Conflict("The trace was changed or forgotten meanwhile; read it again and repeat.")
+                await repository.change_body(session, user_id, changed, happened_at)
+                if vector is not None:
+                    await repository.write_vectors(session, user_id, [(trace_id, vector)], self._model)
+                else:
+                    await repository.drop_vectors(session, user_id, trace_id)
+                if changed.vectors and vector is None:
+                    operation_id = await self._leave(session, principal.space_id, user_id, [trace_id], now)
+        except psycopg.errors.UniqueViolation:
+            raise Conflict(
+                "The user has another trace that would be the same (by external_id, or by its text)."
+            ) from None
+        if operation_id is not None:
+            await self._bell.ring(operation_id)
+        return await self.get(principal, user, trace_id)
+
+    def _read(self, body: RememberIn) -> list[Draft]:
+        """Judges each trace by itself."""
+        drafts = []
+        for raw in body.traces if body.traces is not None else body.messages or []:
+            draft = Draft()
+            try:
+                draft.given = self._trace_of(raw, body)
+                if draft.given.embedding is not None:
+                    draft.vector = supplied(draft.given.embedding, self._model.dim)
+            except ValidationError as error:
+                draft.reject(complaint(error)[1], _shown_id(raw))
+            except ValueError as error:
+                draft.reject(f"embedding {error}.", _shown_id(raw))
+            drafts.append(draft)
+        return drafts
+
+    def _trace_of(self, raw: Any, body: RememberIn) -> TraceIn:
+        if body.traces is not None:
+            return _TRACE.validate_python(raw, context=self._limits)
+        message = _MESSAGE.validate_python(raw, context=self._limits)
+        return TraceIn.model_construct(content=message.content, role=message.role, speaker=message.name, kind="turn")
+
+    def _identify(self, principal: Principal, body: RememberIn, drafts: Sequence[Draft], now: datetime) -> None:
+        """Fills in what was not given, and finds traces that are the same within the batch."""
+        ids = uuid7s(now, len(drafts))
+        first: dict[bytes, Draft] = {}
+        for draft, trace_id in zip(drafts, ids, strict=True):
+            if draft.given is None:
+                continue
+            trace = self._new_trace(principal, body.conversation_id, draft.given, trace_id)
+            draft.trace = trace
+            twin = first.setdefault(trace.identity, draft) if trace.identity is not None else draft
+            if twin is draft:
+                continue
+            if twin.trace is not None and twin.trace.digest == trace.digest:
+                draft.twin = twin
+            else:
+                draft.reject("external_id stands twice in this batch, with different content.", trace.external_id)
+
+    def _new_trace(self, principal: Principal, conversation: str | None, given: TraceIn, trace_id: UUID) -> NewTrace:
+        conversation_id = given.conversation_id or conversation
+        kind = given.kind or ("turn" if given.role or conversation_id else "note")
+        salience = DEFAULT_SALIENCE if given.salience is None else given.salience
+        return NewTrace(
+            id=trace_id,
+            content=given.content,
+            kind=kind,
+            role=given.role,
+            speaker=given.speaker or None,
+            conversation_id=conversation_id,
+            external_id=given.external_id,
+            language=given.language or self._settings.memory_language,
+            occurred_at=given.occurred_at,
+            salience=salience,
+            salience_given=given.salience is not None,
+            identity=identity(
+                principal.identity_key,
+                content=given.content,
+                kind=kind,
+                role=given.role,
+                speaker=given.speaker or None,
+                conversation_id=conversation_id,
+                external_id=given.external_id,
+                occurred_at=given.occurred_at,
+            ),
+            digest=digest(principal.identity_key, given.content),
+            vectors=salience >= self._settings.memory_salience_write_threshold,
+            source=given.source,
+            meta=given.meta or {},
+        )
+
+    async def _find_known(self, space_id: UUID, user_id: UUID, drafts: Sequence[Draft]) -> None:
+        """Answers for traces that are remembered already, before anything is encoded."""
+        open_drafts = [d for d in drafts if d.is_new and d.trace is not None and d.trace.identity is not None]
+        if not open_drafts:
+            return
+        identities = [d.trace.identity for d in open_drafts if d.trace is not None and d.trace.identity is not None]
+        async with self._database.reading(space_id) as session:
+            known = await repository.known_identities(session, user_id, identities)
+        for draft in open_drafts:
+            found = known.get(draft.trace.identity or b"") if draft.trace is not None else None
+            if found is not None:
+                _same_as(draft, *found)
+
+    async def _encode(self, pending: Sequence[Draft]) -> bool:
+        """Gives drafts their vectors; whether the encoder failed, which leaves them to an operation."""
+        traces = [draft.trace for draft in pending if draft.trace is not None]
+        if not traces:
+            return False
+        try:
+            vectors = await self._encoder.documents([semantic_text(trace.content, trace.speaker) for trace in traces])
+        except EmbeddingError as error:
+            log.warning("encoder failed", error=error.detail)
+            return True
+        for draft, vector in zip(pending, vectors, strict=True):
+            draft.vector = vector
+        return False
+
+    async def _write(
+        self,
+        principal: Principal,
+        external_user: str,
+        user_id: UUID,
+        drafts: Sequence[Draft],
+        waited: bool,
+        failed: bool,
+        claim: Claim,
+        now: datetime,
+    ) -> tuple[int, RememberOut]:
+        """One transaction: the traces, their edges and vectors, the operation, and the kept answer."""
+        new = [d.trace for d in drafts if d.is_new and d.trace is not None]
+        vectors = [
+            (d.trace.id, d.vector)
+            for d in drafts
+            if d.is_new and d.trace is not None and d.trace.vectors and d.vector is not None
+        ]
+        with_vector = {trace_id for trace_id, _ in vectors}
+        async with self._database.writing(principal.space_id) as session:
+            written: dict[UUID, Written] = {}
+            if new:
+                await repository.raise_version(session, principal.space_id, user_id, external_user, now)
+                written = await repository.write_traces(
+                    session, principal.space_id, user_id, new, vectors, self._model, now
+                )
+            answers = [_answer(draft, written, with_vector) for draft in drafts]
+            left = [a.trace_id for a in answers if a.vectors == "pending" and a.trace_id is not None]
+            operation_id = await self._leave(session, principal.space_id, user_id, left, now) if left else None
+            status = 201 if waited or not left else 202
+            out = RememberOut(
+                traces=answers, operation_id=operation_id, degraded=["encoder"] if failed and left else []
+            )
+            await claim.keep(session, status, out.model_dump())
+        return status, out
+
+    async def _leave(
+        self, session: Any, space_id: UUID, user_id: UUID, trace_ids: Sequence[UUID], now: datetime
+    ) -> UUID:
+        operation_id = uuid7(now)
+        await operations.insert(session, operation_id, space_id, EMBED, now, user_id=user_id, trace_ids=trace_ids)
+        return operation_id
+
+    def _changed(self, principal: Principal, before: TraceOut, patch: TracePatch) -> NewTrace:
+        given = {name: getattr(patch, name) for name in patch.model_fields_set}
+        kept = {name: given.get(name, getattr(before, name)) for name in TracePatch.model_fields}
+        merged = TraceIn.model_construct(**{**kept, "embedding": None})
+        trace = self._new_trace(principal, None, merged, before.trace_id)
+        return replace(trace, salience_given="salience" in given)
+
+
+def trace_out(row: Sequence[Any]) -> TraceOut:
+    """A row of ``get_trace`` or ``list_traces`` as it is answered."""
+    return TraceOut(
+        trace_id=row[0], user_id=row[1], external_id=row[2], content=row[3], kind=row[4], role=row[5], speaker=row[6],
+        conversation_id=row[7], language=row[8], length=row[9], created_at=row[10], occurred_at=row[11],
+        happened_at=row[12], updated_at=row[13], salience=round(row[14], 6), pinned=row[15], vectors=row[16],
+        source=row[17], meta=row[18], tier="hot",
+    )  # fmt: skip
+
+
+def _answer(draft: Draft, written: dict[UUID, Written], with_vector: set[UUID]) -> TraceAnswer:
+    if draft.twin is not None:
+        first = _answer(draft.twin, written, with_vector)
+        return (
+            first if first.status == "rejected" else first.model_copy(update={"status": "duplicate", "vectors": None})
+        )
+    if draft.answer is not None:
+        return draft.answer
+    assert draft.trace is not None  # noqa: S101 - a draft without an answer has a trace
+    trace, outcome = draft.trace, written[draft.trace.id]
+    if not outcome.stored and outcome.existing_id is not None:
+        _same_as(draft, outcome.existing_id, outcome.existing_digest or b"")
+        return _answer(draft, written, with_vector)
+    vectors = "stored" if trace.id in with_vector else "pending" if trace.vectors else "skipped"
+    return TraceAnswer(trace_id=trace.id, external_id=trace.external_id, status="stored", vectors=vectors)
+
+
+def _same_as(draft: Draft, trace_id: UUID, known_digest: bytes) -> None:
+    """A trace of this identity is there: the same content is a duplicate, another one under its external_id is refused."""
+    assert draft.trace is not None  # noqa: S101 - only traces have an identity
+    external_id = draft.trace.external_id
+    if external_id is None or known_digest == draft.trace.digest:
+        draft.duplicate(trace_id, external_id)
+    else:
+        draft.reject(
+            f"external_id is taken by a trace with other content; to change that one, PATCH /memory/traces/{trace_id}.",
+            external_id,
+        )
+
+
+def _small_enough(pending: Sequence[Draft]) -> bool:
+    if len(pending) > MOST_WAITED_TRACES:
+        return False
+    return sum(len(draft.trace.content.encode()) for draft in pending if draft.trace) <= MOST_WAITED_BYTES
+
+
+def _why_none(drafts: Sequence[Draft]) -> str:
+    first = next((d.answer.error for d in drafts if d.answer is not None and d.answer.error), "")
+    return f"None of the {len(drafts)} was accepted; the first: {first}" if len(drafts) > 1 else str(first)
+
+
+def _shown_id(raw: Any) -> str | None:
+    external_id = raw.get("external_id") if isinstance(raw, dict) else None
+    if not isinstance(external_id, str) or len(external_id) > 255:
+        return None
+    return external_id.encode("utf-8", "replace").decode()
+
+
+def _no_trace(trace_id: UUID) -> NotFound:
+    return NotFound(f"The user has no trace {trace_id}.")

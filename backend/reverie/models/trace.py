@@ -1,0 +1,64 @@
+"""One memory: the thin row that everything else refers to."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Computed, Index, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from reverie.models.base import WALLED, Base, Real
+
+
+class MemoryTrace(Base):
+    """A trace. ``id`` is a uuid v7 of ``created_at``; ``identity`` is null for one that is never a duplicate.
+
+    ``digest`` is the keyed hash of the content alone; ``vectors`` is false where the salience kept it from getting any.
+    """
+
+    __tablename__ = "memory_trace"
+    __table_args__ = (
+        CheckConstraint("kind IN ('turn', 'note', 'fact', 'chunk', 'summary', 'entity')", name="kind"),
+        CheckConstraint("role IN ('user', 'assistant', 'system', 'tool')", name="role"),
+        # Named with its WHERE in every ON CONFLICT: else a text remembered again after a forget is dropped in silence.
+        Index("memory_trace_identity", "user_id", "identity", unique=True, postgresql_where=text("deleted_at IS NULL")),
+        Index("memory_trace_created", "user_id", "created_at"),
+        Index("memory_trace_happened", "user_id", "happened_at"),
+        Index("memory_trace_salience", "user_id", "salience"),
+        Index(
+            "memory_trace_conversation",
+            "user_id",
+            "conversation_id",
+            "id",
+            postgresql_where=text("conversation_id IS NOT NULL"),
+        ),
+        Index("memory_trace_external", "user_id", "external_id", postgresql_where=text("external_id IS NOT NULL")),
+        Index("memory_trace_meta", "meta", postgresql_using="gin", postgresql_ops={"meta": "jsonb_path_ops"}),
+        {"info": WALLED},
+    )
+
+    space_id: Mapped[UUID]
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    role: Mapped[str | None]
+    speaker: Mapped[str | None]
+    conversation_id: Mapped[str | None]
+    external_id: Mapped[str | None]
+    language: Mapped[str]
+    length: Mapped[int]
+    created_at: Mapped[datetime]
+    occurred_at: Mapped[datetime | None]
+    happened_at: Mapped[datetime] = mapped_column(Computed("COALESCE(occurred_at, created_at)", persisted=True))
+    salience: Mapped[Real]
+    salience_given: Mapped[bool]
+    pinned: Mapped[bool] = mapped_column(server_default=text("false"))
+    identity: Mapped[bytes | None]
+    digest: Mapped[bytes]
+    vectors: Mapped[bool]
+    source: Mapped[dict[str, Any] | None]
+    meta: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))
+    provenance: Mapped[dict[str, Any] | None]
+    updated_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]

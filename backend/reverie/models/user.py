@@ -1,0 +1,37 @@
+"""Whose memory it is."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from reverie.models.base import WALLED, Base, BigInt
+
+
+class MemoryUser(Base):
+    """A person, an agent, a fleet of agents or a knowledge base.
+
+    ``user_id`` is a function of (space, ``external_id``), so its primary key makes that pair unique too.
+    ``version`` is raised by every write and keys the recall cache; ``traces`` and ``words`` are the size of the user's
+    text collection, as BM25 needs it (words: the sum of ``memory_body.words``).
+    """
+
+    __tablename__ = "memory_user"
+    __table_args__ = (
+        CheckConstraint("kind IN ('person', 'agent', 'fleet', 'knowledge')", name="kind"),
+        # Distribution by user_id allows only unique indexes that hold it.
+        UniqueConstraint("space_id", "external_id", "user_id"),
+        Index("memory_user_created", "space_id", "created_at", "user_id"),
+        {"info": WALLED},
+    )
+
+    space_id: Mapped[UUID] = mapped_column(ForeignKey("space.id", ondelete="CASCADE"))
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    external_id: Mapped[str]
+    kind: Mapped[str] = mapped_column(server_default=text("'person'"))
+    version: Mapped[BigInt] = mapped_column(server_default=text("0"))
+    traces: Mapped[BigInt] = mapped_column(server_default=text("0"))
+    words: Mapped[BigInt] = mapped_column(server_default=text("0"))
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]

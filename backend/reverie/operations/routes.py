@@ -1,0 +1,19 @@
+"""Operations over HTTP."""
+
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+
+from reverie.auth.routes import Reader
+from reverie.core.http import Json, problems
+from reverie.operations.schemas import OperationOut
+from reverie.operations.service import OperationService
+
+router = APIRouter(prefix="/operations", tags=["operations"])
+
+
+@router.get("/{operation_id}", response_model=OperationOut, responses=problems(403, 404, 422))
+async def get_operation(principal: Reader, operation_id: UUID, request: Request) -> Json:
+    """How far an accepted piece of background work has come. Finished ones are kept 30 days."""
+    operations: OperationService = request.app.state.operations
+    return Json((await operations.get(principal.space_id, operation_id)).model_dump())

@@ -1,0 +1,34 @@
+"""The rows of candidates, the links between them, and which traces the rarer filters leave."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from reverie.core.database import Database
+from reverie.core.queries import Queries
+from reverie.recall.types import Edge, Key, Trace
+
+SQL = Queries("reverie.recall")
+
+
+async def read(
+    database: Database, space_id: UUID, keys: Sequence[Key], timeout: float
+) -> tuple[dict[Key, Trace], list[Edge]]:
+    """The traces of ``keys`` that still stand, and the edges among them, in one round trip."""
+    users, ids = [key[0] for key in keys], [key[1] for key in keys]
+    owners = list(set(users))
+    async with database.reading(space_id, timeout=timeout) as session:
+        rows = await session.send(SQL["candidates"], (users, ids, owners))
+        links = await session.send(SQL["edges"], (owners, ids, ids))
+    traces = {(row[0], row[1]): Trace((row[0], row[1]), *row[2:]) for row in await rows.fetchall()}
+    return traces, [Edge(*row) for row in await links.fetchall()]
+
+
+async def matching(
+    database: Database, space_id: UUID, user_ids: Sequence[UUID], clauses: str, parameters: Sequence[Any],
+    timeout: float,
+) -> list[UUID]:  # fmt: skip
+    """The ids that pass filters on the thin row."""
+    async with database.reading(space_id, timeout=timeout) as session:
+        cursor = await session.send(SQL.text("matching", clauses=clauses), (list(user_ids), *parameters))
+    return [row[0] for row in await cursor.fetchall()]

@@ -1,0 +1,48 @@
+"""The filter of a recall over ``meta``, compiled to one SQL/JSON path predicate. Pure functions."""
+
+import json
+from typing import Any
+
+OPERATORS = {"$eq": "==", "$ne": "!=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+MOST_CONDITIONS = 32
+
+
+def jsonpath(conditions: dict[str, Any]) -> str:
+    """``{"meta.a.b": value | {"$gt": 3, …}}`` as a jsonpath predicate (ISO/IEC 9075-2, lax mode).
+
+    In lax mode a condition on a list holds if it holds for one of its elements.
+
+    Raises:
+        ValueError: the end of a sentence about the field ``filter``.
+    """
+    if not 1 <= len(conditions) <= MOST_CONDITIONS:
+        raise ValueError(f"takes 1 to {MOST_CONDITIONS} conditions")
+    return " && ".join(_condition(name, wanted) for name, wanted in conditions.items())
+
+
+def _condition(name: str, wanted: object) -> str:
+    first, *keys = name.split(".")
+    if first != "meta" or not keys or not all(keys):
+        raise ValueError(f"takes conditions on meta.<key>, not on {name!r}")
+    path = "$" + "".join(f".{json.dumps(key)}" for key in keys)
+    if not isinstance(wanted, dict):
+        return f"{path} == {_literal(name, wanted)}"
+    if not wanted:
+        raise ValueError(f"takes an operator for {name}: {', '.join([*OPERATORS, '$in'])}")
+    return " && ".join(_comparison(name, path, operator, value) for operator, value in wanted.items())
+
+
+def _comparison(name: str, path: str, operator: str, value: object) -> str:
+    if operator == "$in":
+        if not isinstance(value, list) or not value:
+            raise ValueError(f"takes a list with at least one value for $in of {name}")
+        return "(" + " || ".join(f"{path} == {_literal(name, one)}" for one in value) + ")"
+    if operator not in OPERATORS:
+        raise ValueError(f"takes one of {', '.join([*OPERATORS, '$in'])} for {name}, not {operator!r}")
+    return f"{path} {OPERATORS[operator]} {_literal(name, value)}"
+
+
+def _literal(name: str, value: object) -> str:
+    if value is None or isinstance(value, bool | int | float | str):
+        return json.dumps(value)
+    raise ValueError(f"takes text, a number, true, false or null for {name}")

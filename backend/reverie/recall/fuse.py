@@ -1,0 +1,123 @@
+"""Fusion: one score between 0 and 1 from what every arm found. Pure functions.
+
+Each candidate's cosine and its share of the question's rarity (BM25 over the most that BM25 could give) are weighed
+together, so that scores of different questions can be compared; then come priors that the trace itself gives: a speaker
+whom the question names, and whether it is the user's own word or somebody's retelling of it. The constants lie on a
+plateau that was found on two collections that pull in different directions (short chats among people, long sessions with
+an assistant), each held out in turn; ``bench/quality`` measures them.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from reverie.recall.types import Arm, Key, Scored, Trace
+from reverie.text.names import ROLE_WORDS, name_words
+
+LEXICAL: Final = 0.35
+"""The weight of the words; the rest is meaning."""
+
+LONG: Final = 2000
+"""Characters at which a trace's words count half: a long text holds any word by chance."""
+
+NAMED: Final = 0.1
+"""The share of the way to 1 that a trace gains when its speaker is named in the question."""
+
+RETOLD: Final = 0.15
+"""What an assistant's or a tool's trace loses: it repeats and pads what the user said."""
+
+FOCUS: Final = 0.01
+"""The share of the way to 1 that the newest trace in focus gains, the others less: it decides between equals."""
+
+LEXICAL_HALF: Final = 16.0
+"""The BM25 score that counts as one half where the lexical arm stands alone: s / (s + c)."""
+
+_RETELLING = frozenset({"assistant", "system", "tool"})
+_TO_ASSISTANT = re.compile(
+    r"\b(?:did|have|had|were) you\b"
+    r"|\byou (?:\w+ )?(?:recommended|suggested|advised|said|told|gave|wrote|explained|mentioned|proposed)\b"
+    r"|\byour (?:advice|answer|suggestion|recommendation|reply)\b",
+    re.IGNORECASE,
+)
+
+
+def shortlist(arms: Mapping[str, Arm], size: int) -> list[Key]:
+    """The candidates that are worth reading, before what their rows say is known."""
+    scores = _base_scores(arms)
+    focus = arms["focus"].scores if "focus" in arms else {}
+    ordered = sorted(scores, key=lambda key: (-scores[key][0], -key[1].int))[:size]
+    return ordered + [key for key in focus if key not in scores]
+
+
+def fuse(question: str, arms: Mapping[str, Arm], traces: Iterable[Trace]) -> list[Scored]:
+    """The candidates with their score, best first. ``scores`` adds up: arms, then what each prior changed."""
+    base = _base_scores(arms)
+    focus = arms["focus"].scores if "focus" in arms else {}
+    asked = name_words(question)
+    to_assistant = bool(_TO_ASSISTANT.search(question))
+    scored = [_scored(trace, *base.get(trace.key, (0.0, 0.0, 0.0)), focus, asked, to_assistant) for trace in traces]
+    return sorted(scored, key=_order)
+
+
+def alone(arm: Arm, traces: Iterable[Trace]) -> list[Scored]:
+    """The candidates of a single arm in its own order, without priors."""
+    scored = []
+    for trace in traces:
+        raw = arm.scores[trace.key]
+        score = max(0.0, min(1.0, raw)) if arm.name == "semantic" else raw / (raw + LEXICAL_HALF)
+        scored.append(Scored(trace.key, score, {arm.name: score}))
+    return sorted(scored, key=_order)
+
+
+def _scored(
+    trace: Trace, total: float, semantic: float, lexical: float, focus: Mapping[Key, float], asked: set[str],
+    to_assistant: bool,
+) -> Scored:  # fmt: skip
+    damped = lexical / (1 + len(trace.content) / LONG)
+    score = total - lexical + damped
+    scores = {"semantic": semantic, "lexical": damped}
+    if trace.speaker and (name_words(trace.speaker) - ROLE_WORDS) & asked:
+        scores["speaker"] = NAMED * (1 - score)
+        score += scores["speaker"]
+    if trace.key in focus:
+        scores["focus"] = FOCUS * focus[trace.key] * (1 - score)
+        score += scores["focus"]
+    if trace.role in _RETELLING and not to_assistant:
+        scores["role"] = -RETOLD * score
+        score += scores["role"]
+    return Scored(trace.key, min(1.0, max(0.0, score)), scores)
+
+
+def _base_scores(arms: Mapping[str, Arm]) -> dict[Key, tuple[float, float, float]]:
+    """(sum, semantic part, lexical part) of every candidate of the two great arms."""
+    semantic = arms["semantic"].scores if "semantic" in arms else {}
+    lexical = arms["lexical"].scores if "lexical" in arms else {}
+    most = arms["lexical"].most if "lexical" in arms else 0.0
+    # What the vector arm did not list is at most as like the question as the last it did.
+    floor = max(0.0, min(semantic.values(), default=0.0))
+    weight = _weight(arms)
+    parts = {}
+    for key in semantic.keys() | lexical.keys():
+        meaning = (1 - weight) * max(0.0, semantic.get(key, floor))
+        words = weight * min(1.0, lexical.get(key, 0.0) / most) if most > 0 else 0.0
+        parts[key] = (meaning + words, meaning, words)
+    return parts
+
+
+def _weight(arms: Mapping[str, Arm]) -> float:
+    """The weight of the lexical arm; an arm that failed or was not asked leaves all of it to the other."""
+    if "semantic" not in arms or arms["semantic"].failed:
+        return 1.0
+    if "lexical" not in arms or arms["lexical"].failed:
+        return 0.0
+    return LEXICAL
+
+
+def _order(scored: Scored) -> tuple[float, int]:
+    # The newer of two equals comes first; ids of traces begin with their time.
+    return (-scored.score, -scored.key[1].int)
+
+
+def by_name(arms: Sequence[Arm]) -> dict[str, Arm]:
+    """Arms by their name."""
+    return {arm.name: arm for arm in arms}

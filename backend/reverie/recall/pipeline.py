@@ -1,0 +1,188 @@
+"""Recall: the arms side by side, fused, read, answered. An arm that fails or is late leaves the answer to the others."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg_pool import PoolTimeout
+
+from reverie.auth.principal import Principal
+from reverie.core import clock
+from reverie.core.config import Settings
+from reverie.core.database import Database
+from reverie.core.errors import Invalid, Unavailable
+from reverie.core.ids import lower_bound, user_uuid
+from reverie.core.kinds import HEADS, KINDS, RECALLED_KINDS
+from reverie.embedding.encoder import Encoder
+from reverie.embedding.fit import supplied
+from reverie.embedding.protocol import EmbeddingError
+from reverie.memories.model import Model
+from reverie.recall import candidates, fuse, lexical, vectors
+from reverie.recall.bounds import admissible, rare_clauses
+from reverie.recall.filters import jsonpath
+from reverie.recall.recipes import RECIPES, Recipe
+from reverie.recall.schemas import EdgeOut, RecallIn, RecallOut, RecallQuery, Result
+from reverie.recall.types import Arm, Bounds, Edge, Found, Key, Question, Scored, Trace
+from reverie.working.focus import Focus
+
+ARMS = ("semantic", "lexical", "focus")
+
+log = structlog.get_logger(__name__)
+
+
+class FocusLost(Exception):  # noqa: N818 - what happened, not an error of ours
+    """Redis did not answer; it logs that itself."""
+
+
+class RecallService:
+    """Finds what was remembered."""
+
+    def __init__(self, settings: Settings, database: Database, encoder: Encoder, model: Model, focus: Focus) -> None:
+        self._database = database
+        self._encoder = encoder
+        self._model = model
+        self._focus = focus
+        self._k = settings.memory_k
+        self._language = settings.memory_language
+        self._timeout = settings.memory_recall_timeout_seconds
+        self._plan = vectors.plan_for(settings.memory_hnsw)
+
+    async def recall(self, principal: Principal, asked: RecallQuery) -> RecallOut:
+        """Answers a question.
+
+        Raises:
+            Invalid: the caller's vector does not fit.
+            Unavailable: no arm could answer.
+        """
+        began = time.perf_counter()
+        space_id, recipe = principal.space_id, RECIPES[asked.recipe]
+        names = {user_uuid(space_id, name): name for name in asked.user_id}
+        question = await self._question(space_id, list(names), asked)
+        arms = await self._search(space_id, question, recipe)
+        keys = fuse.shortlist(arms, max(recipe.shortlist, question.k))
+        traces, edges = await self._read(space_id, keys)
+        standing = [trace for trace in traces.values() if admissible(trace, question.bounds)]
+        ranked = fuse.fuse(asked.q, arms, standing) if recipe.fused else fuse.alone(next(iter(arms.values())), standing)
+        best = [one for one in ranked if one.score >= asked.min_score][: question.k]
+        return RecallOut(
+            query=asked.q,
+            k=question.k,
+            heads=asked.heads or ["semantic"],
+            results=[_result(one, traces[one.key]) for one in best],
+            edges=_among(best, edges, names),
+            degraded=[arm.name for arm in arms.values() if arm.failed],
+            took_ms=round((time.perf_counter() - began) * 1000, 3),
+            explain=_explanation(arms, self._plan) if asked.explain else None,
+        )
+
+    async def _question(self, space_id: UUID, user_ids: list[UUID], asked: RecallQuery) -> Question:
+        vector = None
+        path = None
+        if isinstance(asked, RecallIn):
+            path = jsonpath(asked.filter) if asked.filter is not None else None
+            if asked.embedding is not None:
+                try:
+                    vector = supplied(asked.embedding, self._model.dim)
+                except ValueError as error:
+                    raise Invalid(f"embedding {error}.", field="embedding") from None
+        since = clock.now() - asked.time_window if asked.time_window is not None else asked.since
+        text, parameters = rare_clauses(asked.roles, asked.conversation_id, user_ids, path)
+        only = None
+        if text:
+            only = await candidates.matching(self._database, space_id, user_ids, text, parameters, self._timeout)
+        bounds = Bounds(
+            user_ids=user_ids,
+            kinds=[KINDS[kind] for kind in asked.kinds or RECALLED_KINDS],
+            heads=[HEADS[head] for head in asked.heads or ("semantic",)],
+            since=since,
+            until=asked.until,
+            before=lower_bound(asked.at) if asked.at is not None else None,
+            only=only,
+        )
+        return Question(asked.q, self._language, bounds, asked.k or self._k, vector)
+
+    async def _search(self, space_id: UUID, question: Question, recipe: Recipe) -> dict[str, Arm]:
+        searches: list[Awaitable[Arm]] = []
+        if recipe.lexical:
+            # First, since it needs no vector: PostgreSQL works on it while the question is encoded.
+            searches.append(
+                self._arm(
+                    "lexical",
+                    lambda: lexical.search(self._database, space_id, question, recipe.depth, self._timeout),
+                )
+            )
+        if recipe.semantic:
+            searches.append(self._arm("semantic", lambda: self._semantic(space_id, question, recipe.depth)))
+        if recipe.focus:
+            searches.append(self._arm("focus", lambda: self._focused(question.bounds)))
+        arms = list(await asyncio.gather(*searches))
+        if all(arm.failed for arm in arms if arm.name != "focus"):
+            raise Unavailable("No arm of recall could answer; try again shortly.")
+        return fuse.by_name(sorted(arms, key=lambda arm: ARMS.index(arm.name)))
+
+    async def _semantic(self, space_id: UUID, question: Question, depth: int) -> Found:
+        vector = question.vector if question.vector is not None else await self._encoder.question(question.text)
+        return Found(
+            await vectors.search(
+                self._database, space_id, question.bounds, vector, self._model, self._plan, depth, self._timeout
+            )
+        )
+
+    async def _focused(self, bounds: Bounds) -> Found:
+        focused = await self._focus.read(bounds.user_ids)
+        if focused.degraded:
+            raise FocusLost
+        return Found({key: 1 / (1 + rank) for rank, key in enumerate(focused.keys)})
+
+    async def _arm(self, name: str, search: Callable[[], Awaitable[Found]]) -> Arm:
+        began = time.perf_counter()
+        try:
+            async with asyncio.timeout(self._timeout):
+                found = await search()
+        except FocusLost:
+            return Arm(name, milliseconds=_since(began), failed="redis")
+        except (psycopg.Error, PoolTimeout, EmbeddingError, TimeoutError) as error:
+            log.warning("arm failed", arm=name, error=str(error).split("\n", 1)[0])
+            return Arm(name, milliseconds=_since(began), failed=type(error).__name__)
+        return Arm(name, found.scores, found.most, _since(began))
+
+    async def _read(self, space_id: UUID, keys: Sequence[Key]) -> tuple[dict[Key, Trace], list[Edge]]:
+        if not keys:
+            return {}, []
+        return await candidates.read(self._database, space_id, keys, self._timeout)
+
+
+def _since(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 3)
+
+
+def _result(one: Scored, trace: Trace) -> Result:
+    return Result(
+        trace_id=one.key[1], user_id=trace.user, external_id=trace.external_id, content=trace.content,
+        kind=trace.kind, role=trace.role, speaker=trace.speaker, conversation_id=trace.conversation_id,
+        created_at=trace.created_at, occurred_at=trace.occurred_at, salience=round(trace.salience, 6),
+        score=round(one.score, 6), scores={name: round(score, 6) for name, score in one.scores.items()}, via=[],
+        tier="hot", meta=trace.meta,
+    )  # type: ignore[arg-type]  # fmt: skip
+
+
+def _among(best: Sequence[Scored], edges: Sequence[Edge], names: dict[UUID, str]) -> list[EdgeOut]:
+    shown = {one.key[1] for one in best}
+    return [
+        EdgeOut(user_id=names[edge.user_id], src=edge.src, dst=edge.dst, type=edge.type, weight=edge.weight)
+        for edge in edges
+        if edge.src in shown and edge.dst in shown
+    ]
+
+
+def _explanation(arms: dict[str, Arm], plan: str) -> dict[str, object]:
+    return {
+        "arms": {
+            arm.name: {"candidates": len(arm.scores), "milliseconds": arm.milliseconds, "failed": arm.failed}
+            for arm in arms.values()
+        },
+        "plan": plan,
+    }

@@ -1,0 +1,48 @@
+-- Recall: the arms and what they are joined with. Every block names the users; row-level security stands behind.
+-- {clauses} are the bounds that a question has (recall/bounds.py), each with its parameters.
+
+-- name: vectors_exact
+-- Every vector of the users, read index-only from the covering index of the model; the order is exact.
+SELECT user_id, trace_id, 1 - ({column} <=> %b) AS score
+FROM memory_embedding
+WHERE model_id = {model} AND user_id = ANY(%b) AND head = ANY(%b) {clauses}
+ORDER BY {column} <=> %b
+LIMIT %b
+
+-- name: vectors_hnsw
+-- The same by the HNSW index of each partition, whose expression is written as the index has it. The scan is
+-- iterative: it goes on until enough rows pass the bounds.
+SELECT user_id, trace_id, 1 - (({column}::{type}({dim})) <=> %b) AS score
+FROM memory_embedding
+WHERE model_id = {model} AND user_id = ANY(%b) AND head = ANY(%b) {clauses}
+ORDER BY ({column}::{type}({dim})) <=> %b
+LIMIT %b
+
+-- name: hnsw_settings
+SELECT set_config('hnsw.ef_search', '200', true), set_config('hnsw.iterative_scan', 'strict_order', true)
+
+-- name: lexical
+-- Exact BM25 over the words of the users; the function is the definer's, so that the GIN index may be used.
+SELECT r.user_id, r.trace_id, r.score, r.idf_mass
+FROM (SELECT coalesce(sum(traces), 0)::bigint AS traces, coalesce(sum(words), 0)::bigint AS words
+      FROM memory_user WHERE user_id = ANY(%b)) u,
+     LATERAL reverie_bm25(%b, tsvector_to_array(to_tsvector(%b::regconfig, %b)), %b::smallint[], %b::timestamptz,
+                          %b::timestamptz, %b::uuid, %b::uuid[], u.traces, u.words, %b, %b, %b, %b) r
+
+-- name: matching
+-- The traces that pass the rarer filters, before the arms run.
+SELECT id FROM memory_trace
+WHERE user_id = ANY(%b) AND deleted_at IS NULL {clauses}
+
+-- name: candidates
+SELECT t.user_id, t.id, u.external_id, t.external_id, b.content, t.kind, t.role, t.speaker, t.conversation_id,
+       t.created_at, t.occurred_at, t.happened_at, t.salience, t.meta
+FROM unnest(%b::uuid[], %b::uuid[]) AS c (user_id, id)
+JOIN memory_trace t ON t.user_id = c.user_id AND t.id = c.id
+JOIN memory_user u ON u.user_id = t.user_id
+JOIN memory_body b ON b.user_id = t.user_id AND b.trace_id = t.id
+WHERE t.user_id = ANY(%b) AND t.deleted_at IS NULL
+
+-- name: edges
+SELECT user_id, src, dst, type, weight FROM memory_edge
+WHERE user_id = ANY(%b) AND src = ANY(%b) AND dst = ANY(%b)

@@ -1,0 +1,35 @@
+"""Recipes: named sets of recall parameters, instead of twenty knobs."""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal
+
+RecipeName = Literal["fast", "balanced", "thorough", "vector", "lexical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Which arms run, how many candidates each brings, and whether they are fused.
+
+    ``depth`` is a number of candidates for each arm; ``shortlist`` how many of them are read and weighed in full. A
+    recipe that does not fuse has one arm, whose own score and order stand.
+    """
+
+    semantic: bool = True
+    lexical: bool = True
+    focus: bool = True
+    fused: bool = True
+    depth: int = 100
+    shortlist: int = 60
+
+
+RECIPES: Final = MappingProxyType(
+    {
+        "fast": Recipe(focus=False, depth=50, shortlist=30),
+        "balanced": Recipe(),
+        "thorough": Recipe(depth=200, shortlist=120),
+        "vector": Recipe(lexical=False, focus=False, fused=False),
+        "lexical": Recipe(semantic=False, focus=False, fused=False),
+    }
+)
+"""``vector`` and ``lexical`` are for measuring: one arm alone, no priors."""

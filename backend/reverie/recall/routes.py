@@ -1,0 +1,44 @@
+"""Recall over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+
+from reverie.auth.routes import Reader
+from reverie.core.http import Json, body_of, described, problems, query_of
+from reverie.recall.pipeline import RecallService
+from reverie.recall.schemas import RecallIn, RecallOut, RecallQuery
+
+router = APIRouter(prefix="/memory", tags=["recall"])
+
+
+def recall_service(request: Request) -> RecallService:
+    """The service of this process."""
+    service: RecallService = request.app.state.recall
+    return service
+
+
+Recall = Annotated[RecallService, Depends(recall_service)]
+
+
+@router.get(
+    "/recall", response_model=RecallOut, responses=problems(403, 422), openapi_extra=described(query=RecallQuery)
+)
+async def recall_get(
+    principal: Reader, asked: Annotated[RecallQuery, Depends(query_of(RecallQuery))], recall: Recall
+) -> Json:
+    """The traces that answer a question best."""
+    return Json((await recall.recall(principal, asked)).model_dump())
+
+
+@router.post(
+    "/recall",
+    response_model=RecallOut,
+    responses=problems(400, 403, 413, 422),
+    openapi_extra=described(body=RecallIn),
+)
+async def recall_post(
+    principal: Reader, asked: Annotated[RecallIn, Depends(body_of(RecallIn))], recall: Recall
+) -> Json:
+    """The same with a filter over `meta`, a question of up to 100 000 characters, or the caller's own vector of it."""
+    return Json((await recall.recall(principal, asked)).model_dump())

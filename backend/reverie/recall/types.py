@@ -1,0 +1,96 @@
+"""What passes from stage to stage of a recall: plain values, so that every stage can be read and tested by itself."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from reverie.embedding.protocol import FloatArray
+
+Key: TypeAlias = tuple[UUID, UUID]
+"""A trace among several users: (user id, trace id)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What may be found at all. ``before`` excludes traces remembered at or after a moment; ``only`` names the rest."""
+
+    user_ids: list[UUID]
+    kinds: list[int]
+    heads: list[int]
+    since: datetime | None = None
+    until: datetime | None = None
+    before: UUID | None = None
+    only: list[UUID] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, and how."""
+
+    text: str
+    language: str
+    bounds: Bounds
+    k: int
+    vector: FloatArray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search returns: raw scores, higher is better, and the most that the question could have given."""
+
+    scores: dict[Key, float]
+    most: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What one way of searching found: raw scores, higher is better; ``milliseconds`` it took; why it failed.
+
+    ``most`` is the greatest score that the question could have given, where the arm knows it.
+    """
+
+    name: str
+    scores: dict[Key, float] = field(default_factory=dict)
+    most: float = 0.0
+    milliseconds: float = 0.0
+    failed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A candidate with its row."""
+
+    key: Key
+    user: str
+    external_id: str | None
+    content: str
+    kind: str
+    role: str | None
+    speaker: str | None
+    conversation_id: str | None
+    created_at: datetime
+    occurred_at: datetime | None
+    happened_at: datetime
+    salience: float
+    meta: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A candidate with its score (0 to 1) and the share of every arm and prior in it."""
+
+    key: Key
+    score: float
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A link between two results."""
+
+    user_id: UUID
+    src: UUID
+    dst: UUID
+    type: str
+    weight: float

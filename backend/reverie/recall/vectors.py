@@ -1,0 +1,42 @@
+"""The vector arm: the traces whose vectors are most like the question's."""
+
+from typing import Literal
+from uuid import UUID
+
+from reverie.core.database import Database, as_vector
+from reverie.core.queries import Queries
+from reverie.embedding.protocol import FloatArray
+from reverie.memories.model import Model
+from reverie.recall.bounds import clauses
+from reverie.recall.types import Bounds, Key
+
+SQL = Queries("reverie.recall")
+
+Plan = Literal["exact", "hnsw"]
+
+
+def plan_for(mode: str) -> Plan:
+    """Which plan serves the vector arm: the exact one, unless MEMORY_HNSW=always."""
+    return "hnsw" if mode == "always" else "exact"
+
+
+async def search(
+    database: Database, space_id: UUID, bounds: Bounds, vector: FloatArray, model: Model, plan: Plan, depth: int,
+    timeout: float,
+) -> dict[Key, float]:  # fmt: skip
+    """The ``depth`` traces whose vectors have the greatest cosine with ``vector``, the best head of each."""
+    text, extra = clauses(bounds)
+    query = SQL.text(
+        f"vectors_{plan}", clauses=text, column=model.column, model=model.id, type=model.type, dim=model.dim
+    )
+    wanted = as_vector(vector, model.precision)
+    parameters = (wanted, bounds.user_ids, bounds.heads, *extra, wanted, depth)
+    async with database.reading_vectors(space_id, timeout=timeout) as session:
+        if plan == "hnsw":
+            await session.send(SQL["hnsw_settings"])
+        cursor = await session.send(query, parameters)
+    best: dict[Key, float] = {}
+    for user_id, trace_id, score in await cursor.fetchall():
+        key = (user_id, trace_id)
+        best[key] = max(score, best.get(key, -1.0))
+    return best

@@ -1,0 +1,81 @@
+"""Everything a process works with, opened and closed in one place: the API and the worker have the same."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from reverie.auth.service import KeyService
+from reverie.core.config import Settings
+from reverie.core.database import Database
+from reverie.core.migrations import check
+from reverie.core.queue import Bell
+from reverie.core.redis import Redis
+from reverie.embedding.encoder import Encoder
+from reverie.embedding.registry import build_embedder, model_identity
+from reverie.forgetting.service import ForgettingService
+from reverie.memories.model import Model, ensure_model
+from reverie.memories.service import EMBED, MemoryService
+from reverie.operations.service import OperationService
+from reverie.recall.pipeline import RecallService
+from reverie.tiers.service import TierService, add_indexes
+from reverie.working.focus import Focus
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The parts of one process."""
+
+    settings: Settings
+    database: Database
+    redis: Redis
+    bell: Bell
+    encoder: Encoder
+    model: Model
+    keys: KeyService
+    operations: OperationService
+    memories: MemoryService
+    recall: RecallService
+    forgetting: ForgettingService
+    tiers: TierService
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+    """Opens every part, checks that they fit together, and closes them in the reverse order.
+
+    Raises:
+        StartError: a part is missing, too old, or does not fit the settings; one sentence says what to do.
+    """
+    database, redis, bell = Database(settings), Redis(settings), Bell(settings)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(redis.close)
+        stack.push_async_callback(bell.close)
+        # The schema is checked while the model is loaded: each takes a noticeable part of the start.
+        embedder, _ = await asyncio.gather(
+            asyncio.to_thread(build_embedder, settings), asyncio.to_thread(check, database.url)
+        )
+        name, dim, precision = await asyncio.to_thread(model_identity, settings, embedder)
+        await database.open()
+        stack.push_async_callback(database.close)
+        encoder = Encoder(embedder, dim).start()
+        stack.push_async_callback(encoder.close)
+        model = await ensure_model(database, name, dim, precision, add_indexes)
+        tiers = TierService(database, settings.memory_hnsw)
+        await tiers.keep_ahead()
+        focus = Focus(settings, redis)
+        memories = MemoryService(settings, database, encoder, model, focus, bell, tiers.make_partitions)
+        yield Runtime(
+            settings=settings,
+            database=database,
+            redis=redis,
+            bell=bell,
+            encoder=encoder,
+            model=model,
+            keys=KeyService(database),
+            operations=OperationService(database, bell, {EMBED: memories.embed}),
+            memories=memories,
+            recall=RecallService(settings, database, encoder, model, focus),
+            forgetting=ForgettingService(database, focus),
+            tiers=tiers,
+        )

@@ -1,0 +1,56 @@
+"""Looking at the parts of the service."""
+
+import asyncio
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from reverie.core.database import Database
+from reverie.core.redis import Redis
+from reverie.embedding.encoder import Encoder
+from reverie.embedding.protocol import EmbeddingError
+from reverie.status.schemas import Part, Ready
+
+PATIENCE = 3.0
+"""Seconds that a part may take to answer."""
+
+
+class StatusService:
+    """What is up and what is down."""
+
+    def __init__(self, database: Database, redis: Redis, encoder: Encoder) -> None:
+        self._database = database
+        self._redis = redis
+        self._encoder = encoder
+
+    async def ready(self) -> Ready:
+        """Asks every part; PostgreSQL is needed, without Redis and the encoder the service goes on degraded."""
+        postgresql, redis, encoder = await asyncio.gather(self._postgresql(), self._redis_part(), self._encoder_part())
+        parts = {"postgresql": postgresql, "redis": redis, "encoder": encoder}
+        if any(part.needed and part.status == "down" for part in parts.values()):
+            return Ready(status="unready", parts=parts)
+        up = all(part.status == "up" for part in parts.values())
+        return Ready(status="ready" if up else "degraded", parts=parts)
+
+    async def _postgresql(self) -> Part:
+        try:
+            async with asyncio.timeout(PATIENCE), self._database.reading(None) as session:
+                await session.fetch(b"SELECT 1")
+        except (psycopg.Error, PoolTimeout, TimeoutError):
+            return Part(status="down", needed=True, detail="PostgreSQL does not answer: look at DATABASE_URL.")
+        return Part(status="up", needed=True)
+
+    async def _redis_part(self) -> Part:
+        if await self._redis.ping():
+            return Part(status="up", needed=False)
+        detail = "Redis does not answer: no focus, and jobs wait for the sweeper. Look at REDIS_URL."
+        return Part(status="down", needed=False, detail=detail)
+
+    async def _encoder_part(self) -> Part:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._encoder.question("ready?")
+        except (EmbeddingError, TimeoutError):
+            detail = "The embedding model does not answer: recall goes by words, and vectors are made later."
+            return Part(status="down", needed=False, detail=detail)
+        return Part(status="up", needed=False)

@@ -1,0 +1,171 @@
+"""The indexes over vectors, on each partition: the covering one of exact search, and HNSW where it pays.
+
+All names and numbers stand as literals in the SQL: with the model as a parameter the plan falls to a sequential scan.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from reverie.core.database import Connection
+from reverie.core.queries import Queries
+from reverie.tiers.locks import building_alone, wait_for_partition_makers
+
+SQL = Queries("reverie.tiers")
+
+LARGEST_INDEX_ROW = 2600
+"""Bytes; a row of a B-tree holds 2 704 (a third of a page)."""
+
+INDEX_ROW_OVERHEAD = 96
+"""Bytes of a covering index row besides the vector's numbers: headers, two uuids more than the key, alignment."""
+
+BYTES = {"fp16": 2, "fp32": 4}
+HNSW_M = 16
+HNSW_EF_CONSTRUCTION = 64
+"""pgvector's defaults: recall@10 comes from ef_search at the time of the question."""
+
+HNSW_USER_ROWS = 50_000
+HNSW_USER_SHARE = 0.5
+"""MEMORY_HNSW=auto builds where one user owns so many rows of a partition, and so large a share of it: below, exact
+search is as fast, and a graph over everybody's rows loses most of a small user's neighbours to its filter."""
+
+Mode = Literal["auto", "always", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedModel:
+    """What an index needs to know of a row of ``model``."""
+
+    id: int
+    dim: int
+    precision: str
+
+    @property
+    def column(self) -> str:
+        """The column of ``memory_embedding`` that holds its vectors."""
+        return "vec" if self.precision == "fp16" else "vec_fp32"
+
+    @property
+    def type(self) -> str:
+        return "halfvec" if self.precision == "fp16" else "vector"
+
+    @property
+    def covered(self) -> bool:
+        """Whether its vectors fit into the covering index."""
+        return self.dim * BYTES[self.precision] + INDEX_ROW_OVERHEAD <= LARGEST_INDEX_ROW
+
+
+async def list_models(connection: Connection) -> list[IndexedModel]:
+    """Every model that the store has vectors of, or is about to."""
+    cursor = await connection.execute(SQL["models"])
+    return [IndexedModel(*row) for row in await cursor.fetchall()]
+
+
+def exact_name(table: str, model: IndexedModel) -> str:
+    return f"{table}_m{model.id}_exact"
+
+
+def hnsw_name(table: str, model: IndexedModel) -> str:
+    return f"{table}_m{model.id}_hnsw"
+
+
+def exact_index(table: str, model: IndexedModel, *, concurrently: bool) -> bytes:
+    """The statement that makes the covering index of a partition for a model."""
+    return SQL.text(
+        "exact_index",
+        concurrently="CONCURRENTLY" if concurrently else "",
+        index=exact_name(table, model),
+        table=table,
+        vector=f", {model.column}" if model.covered else "",
+        model=model.id,
+    )
+
+
+async def add_model_indexes(connection: Connection, model: IndexedModel) -> list[str]:
+    """Makes the covering index of a model on every partition that lacks it, and returns their names.
+
+    Call it after the row of ``model`` is committed: partitions that are made from then on bring the index themselves.
+    ``connection`` is the owner's, in autocommit; readers and writers go on meanwhile.
+    """
+    await wait_for_partition_makers(connection)
+    made = []
+    async with building_alone(connection):
+        for table in await _partitions(connection):
+            name = exact_name(table, model)
+            if await _build(connection, name, exact_index(table, model, concurrently=True)):
+                made.append(name)
+    return made
+
+
+async def build_hnsw(connection: Connection, model: IndexedModel, table: str) -> bool:
+    """Builds the HNSW index of one partition for a model, beside readers and writers; False when it stands already."""
+    statement = SQL.text(
+        "hnsw_index",
+        index=hnsw_name(table, model),
+        table=table,
+        column=model.column,
+        type=model.type,
+        dim=model.dim,
+        m=HNSW_M,
+        ef=HNSW_EF_CONSTRUCTION,
+        model=model.id,
+    )
+    async with building_alone(connection):
+        await connection.execute(SQL["build_memory"])
+        try:
+            return await _build(connection, hnsw_name(table, model), statement)
+        finally:
+            await connection.execute(SQL["usual_memory"])
+
+
+async def hnsw_due(connection: Connection, model: IndexedModel, mode: Mode) -> list[str]:
+    """The partitions that should get an HNSW index for a model and have no valid one."""
+    if mode == "never":
+        return []
+    return [
+        table
+        for table in await _partitions(connection)
+        if not await _stands(connection, hnsw_name(table, model)) and await _pays(connection, table, model, mode)
+    ]
+
+
+async def _pays(connection: Connection, table: str, model: IndexedModel, mode: Mode) -> bool:
+    if mode == "always":
+        cursor = await connection.execute(SQL.text("has_rows", table=table, model=model.id))
+        row = await cursor.fetchone()
+        return bool(row and row[0])
+    cursor = await connection.execute(SQL["rows_estimate"], (table,))
+    row = await cursor.fetchone()
+    if row is None or 0 <= row[0] < HNSW_USER_ROWS // 2:
+        return False
+    cursor = await connection.execute(SQL.text("largest_user", table=table, model=model.id))
+    row = await cursor.fetchone()
+    largest, total = row or (0, 0)
+    return worth_hnsw(largest, total)
+
+
+def worth_hnsw(largest: int, total: int) -> bool:
+    """Whether a partition of ``total`` rows, ``largest`` of them one user's, is faster with HNSW than exact."""
+    return largest >= HNSW_USER_ROWS and largest >= HNSW_USER_SHARE * total
+
+
+async def _partitions(connection: Connection) -> list[str]:
+    cursor = await connection.execute(SQL["vector_partitions"])
+    return [str(row[0]) for row in await cursor.fetchall()]
+
+
+async def _stands(connection: Connection, index: str) -> bool | None:
+    """Whether an index is there and valid; None when it is not there."""
+    cursor = await connection.execute(SQL["index_state"], (index,))
+    row = await cursor.fetchone()
+    return bool(row[0]) if row else None
+
+
+async def _build(connection: Connection, index: str, statement: bytes) -> bool:
+    standing = await _stands(connection, index)
+    if standing:
+        return False
+    if standing is False:
+        # A build that was killed leaves an index that every write keeps up and no query uses.
+        await connection.execute(SQL.text("drop_index", index=index))
+    await connection.execute(statement)
+    return True

@@ -1,0 +1,123 @@
+"""The worker process: arq brings operations at once, crons keep the house, and a sweeper that needs no Redis finds
+whatever was left behind."""
+
+import asyncio
+import signal
+from contextlib import suppress
+from typing import Any, ClassVar
+from uuid import UUID
+
+import psycopg
+import structlog
+from arq import Worker, cron, func
+from arq.cron import CronJob
+from arq.worker import Function
+from psycopg_pool import PoolTimeout
+from redis.exceptions import RedisError
+
+from reverie.core import clock
+from reverie.core.config import Settings
+from reverie.core.idempotency import delete_old_keys
+from reverie.core.queue import QUEUE, RUN_OPERATION, arq_redis, deserialize, serialize
+from reverie.core.telemetry import configure_logging
+from reverie.runtime import Runtime, open_runtime
+
+SWEEP_SECONDS = 2.0
+REST_SECONDS = 2.0
+"""How long the worker waits after Redis went away before it asks again."""
+
+OPERATION_SECONDS = 3600
+
+log = structlog.get_logger(__name__)
+
+
+async def run_operation(context: dict[str, Any], operation_id: str) -> None:
+    """The bell rang for an operation."""
+    runtime: Runtime = context["runtime"]
+    await runtime.operations.run(UUID(operation_id))
+
+
+async def keep_house(context: dict[str, Any]) -> None:
+    """Partitions ahead, indexes that are due, and what has outlived its time."""
+    runtime: Runtime = context["runtime"]
+    await runtime.tiers.keep_ahead()
+    await runtime.tiers.build_indexes(runtime.model)
+    await runtime.operations.delete_finished(runtime.settings.memory_operation_days)
+    await delete_old_keys(runtime.database, clock.now())
+
+
+class WorkerSettings:
+    """What arq runs. ``max_tries=1`` and ``keep_result=0``: attempts and results are in the operation's row."""
+
+    functions: ClassVar[list[Function]] = [func(run_operation, name=RUN_OPERATION, max_tries=1, keep_result=0)]
+    cron_jobs: ClassVar[list[CronJob]] = [
+        cron(keep_house, minute=set(range(0, 60, 5)), run_at_startup=True, max_tries=1, keep_result=0)
+    ]
+
+
+def main(settings: Settings) -> None:
+    """Runs the worker until SIGTERM or SIGINT."""
+    configure_logging(settings.reverie_log_level)
+    asyncio.run(serve(settings))
+
+
+async def serve(settings: Settings) -> None:
+    """The worker in a running event loop; ends when the process is told to."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    async with open_runtime(settings) as runtime:
+        tasks = [asyncio.create_task(_sweep(runtime)), asyncio.create_task(_listen(runtime))]
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _sweep(runtime: Runtime) -> None:
+    while True:
+        try:
+            await runtime.operations.sweep()
+        except (psycopg.Error, PoolTimeout) as error:
+            log.warning("sweep failed", error=str(error).split("\n", 1)[0])
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def _listen(runtime: Runtime) -> None:
+    """arq's worker, started again whenever Redis went away; without Redis the sweeper does it all."""
+    url = runtime.settings.redis_url
+    if url is None:
+        await _keep_house_alone(runtime)
+        return
+    while True:
+        worker = Worker(
+            functions=WorkerSettings.functions,
+            cron_jobs=WorkerSettings.cron_jobs,
+            redis_pool=arq_redis(url, runtime.settings.redis_timeout_seconds),
+            queue_name=QUEUE,
+            job_serializer=serialize,
+            job_deserializer=deserialize,
+            job_timeout=OPERATION_SECONDS,
+            max_jobs=4,
+            poll_delay=0.05,
+            handle_signals=False,
+            ctx={"runtime": runtime},
+        )
+        try:
+            await worker.async_run()
+        except (RedisError, OSError) as error:
+            log.warning("redis failed", what="worker", error=str(error))
+        finally:
+            with suppress(RedisError, OSError):
+                await worker.close()
+        await asyncio.sleep(REST_SECONDS)
+
+
+async def _keep_house_alone(runtime: Runtime) -> None:
+    while True:
+        try:
+            await keep_house({"runtime": runtime})
+        except (psycopg.Error, PoolTimeout) as error:
+            log.warning("keeping house failed", error=str(error).split("\n", 1)[0])
+        await asyncio.sleep(300)

@@ -1,0 +1,120 @@
+"""A stand-in for an OpenAI-compatible endpoint: a real HTTP server on loopback with a small real embedding.
+
+Its vectors are counts of hashed words, so that texts which share words are similar. It misbehaves on demand.
+"""
+
+import json
+import threading
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+DIM = 96
+WINDOW_CHARS = 3000
+
+Answer = tuple[int, dict[str, str], bytes]
+Trick = Callable[[dict[str, Any]], Answer]
+
+
+def embed(text: str, dim: int = DIM) -> list[float]:
+    """Counts of hashed words; the first component is never zero."""
+    vector = [0.0] * dim
+    vector[0] = 0.25
+    for word in text.lower().split():
+        vector[1 + zlib.crc32(word.strip(".,?!").encode()) % (dim - 1)] += 1.0
+    return vector
+
+
+def answer(vectors: Sequence[Sequence[float]], *, reverse: bool = False) -> Answer:
+    """An answer in OpenAI's form."""
+    data = [{"object": "embedding", "index": at, "embedding": list(vector)} for at, vector in enumerate(vectors)]
+    body = json.dumps({"object": "list", "data": data[::-1] if reverse else data})
+    return 200, {"Content-Type": "application/json"}, body.encode()
+
+
+def honest(request: dict[str, Any]) -> Answer:
+    """Vectors for every text, the last one first; texts beyond the window are refused."""
+    texts = request["input"]
+    if not texts or any(not text or len(text) > WINDOW_CHARS for text in texts):
+        return 400, {}, b'{"error": {"message": "input is empty or too long"}}'
+    return answer([embed(text) for text in texts], reverse=True)
+
+
+class StandIn:
+    """The server; ``tricks`` are played once each, in turn, before it is honest again."""
+
+    def __init__(self, server: ThreadingHTTPServer) -> None:
+        self._server = server
+        self.tricks: deque[Trick] = deque()
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.released = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def play(self, *tricks: Trick) -> None:
+        self.tricks.extend(tricks)
+
+
+def says(status: int, body: bytes = b"", **headers: str) -> Trick:
+    """Answers with this, whatever is asked."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda request: (status, named, body)
+
+
+@contextmanager
+def serve() -> Iterator[StandIn]:
+    """Runs a stand-in on a free port of loopback."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.daemon_threads = True
+    stand_in = StandIn(server)
+    server.stand_in = stand_in  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield stand_in
+    finally:
+        stand_in.released.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        stand_in: StandIn = self.server.stand_in  # type: ignore[attr-defined]
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        stand_in.requests.append(request)
+        stand_in.headers.append(dict(self.headers.items()))
+        if self.path != "/v1/embeddings":
+            status, headers, body = 404, {"Content-Type": "text/html"}, b"<html>Not here</html>"
+        else:
+            trick = stand_in.tricks.popleft() if stand_in.tricks else honest
+            status, headers, body = trick(request)
+        try:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self._send(body, stand_in)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def _send(self, body: bytes, stand_in: StandIn) -> None:
+        if b"DRIP" not in body:
+            self.wfile.write(body)
+            return
+        for byte in body:
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            if stand_in.released.wait(0.03):
+                return
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keeps the test's output clean."""
