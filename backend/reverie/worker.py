@@ -31,13 +31,13 @@ OPERATION_SECONDS = 3600
 log = structlog.get_logger(__name__)
 
 
-async def run_operation(context: dict[str, Any], operation_id: str) -> None:
+async def run_operation(context: dict[Any, Any], *arguments: Any, **_: Any) -> None:
     """The bell rang for an operation."""
     runtime: Runtime = context["runtime"]
-    await runtime.operations.run(UUID(operation_id))
+    await runtime.operations.run(UUID(arguments[0]))
 
 
-async def keep_house(context: dict[str, Any]) -> None:
+async def keep_house(context: dict[Any, Any], *_: Any, **__: Any) -> None:
     """Partitions ahead, indexes that are due, and what has outlived its time."""
     runtime: Runtime = context["runtime"]
     await runtime.tiers.keep_ahead()

@@ -1,11 +1,11 @@
 from collections.abc import Iterator
 
 import pytest
+from tests.embedding.standin import StandIn, serve
 
 from reverie.core.config import load_settings
 from reverie.embedding.protocol import Embedder
 from reverie.embedding.registry import build_embedder
-from tests.embedding.standin import StandIn, serve
 
 
 @pytest.fixture(scope="session")

@@ -116,5 +116,5 @@ class _Handler(BaseHTTPRequestHandler):
             if stand_in.released.wait(0.03):
                 return
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
         """Keeps the test's output clean."""

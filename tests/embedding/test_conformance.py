@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.embedding.standin import serve
 
 from reverie.core.config import load_settings
 from reverie.embedding import carried
 from reverie.embedding.fit import fit
 from reverie.embedding.protocol import Embedder, EmbeddingError, FloatArray
 from reverie.embedding.registry import build_embedder
-from tests.embedding.standin import serve
 
 TURNS = [
     "Ada: I moved to Lisbon in March and I already miss the snow.",

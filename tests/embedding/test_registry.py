@@ -136,7 +136,8 @@ def test_a_dimension_beyond_the_precision_is_refused() -> None:
 
 
 def _python(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)  # noqa: S603
+    return done.stdout
 
 
 def test_torch_is_not_imported_for_the_default() -> None:

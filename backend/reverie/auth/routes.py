@@ -70,7 +70,7 @@ async def create_key(
     keys: Keys,
     database: DatabaseOf,
 ) -> Json:
-    """Makes a key of the caller's space. Its text is in this answer and nowhere else; a repetition shows `key: null`."""
+    """Makes a key of the caller's space. Its text is in this answer alone; a repetition shows `key: null`."""
     async with once.claim(principal.space_id) as claim:
         if claim.answer is not None:
             return claim.answer

@@ -15,7 +15,7 @@ class KeyIn(Schema):
     """A key to make."""
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
-    scopes: Annotated[list[Scope], Field(min_length=1, max_length=3)] = ["read", "write"]
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=3, default_factory=lambda: ["read", "write"])]
 
     @field_validator("name")
     @classmethod

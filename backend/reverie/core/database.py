@@ -6,10 +6,9 @@ pipeline mode sends everything queued in one round trip, so a session with one q
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, LiteralString, TypeAlias
+from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
 from uuid import UUID
 
-import numpy as np
 import orjson
 import psycopg
 from pgvector import HalfVector, Vector
@@ -21,6 +20,10 @@ from psycopg_pool import AsyncConnectionPool
 
 from reverie.core.config import Settings
 from reverie.core.errors import StartError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 SERVING_ROLE = "reverie_app"
 """The role that serves: no superuser, no BYPASSRLS, no grants on partitions."""
@@ -109,18 +112,18 @@ class Database:
         await self._pool.close()
 
     @asynccontextmanager
-    async def reading(self, space_id: UUID | None, *, timeout: float | None = None) -> AsyncIterator[ReadSession]:
-        """A transaction that reads. ``timeout`` in seconds bounds each statement (default DATABASE_TIMEOUT_SECONDS)."""
-        async with self._transaction(b"BEGIN READ ONLY", _SCOPE, space_id, timeout) as connection:
+    async def reading(self, space_id: UUID | None, *, seconds: float | None = None) -> AsyncIterator[ReadSession]:
+        """A transaction that reads. Each statement may take ``seconds`` (default DATABASE_TIMEOUT_SECONDS)."""
+        async with self._transaction(b"BEGIN READ ONLY", _SCOPE, space_id, seconds) as connection:
             yield ReadSession(connection)
 
     @asynccontextmanager
-    async def reading_vectors(self, space_id: UUID, *, timeout: float | None = None) -> AsyncIterator[ReadSession]:
+    async def reading_vectors(self, space_id: UUID, *, seconds: float | None = None) -> AsyncIterator[ReadSession]:
         """A transaction whose plans may use index and index-only scans alone.
 
         A table that was just loaded has no statistics, and the planner would visit its heap.
         """
-        async with self._transaction(b"BEGIN READ ONLY", _VECTOR_SCOPE, space_id, timeout) as connection:
+        async with self._transaction(b"BEGIN READ ONLY", _VECTOR_SCOPE, space_id, seconds) as connection:
             yield ReadSession(connection)
 
     @asynccontextmanager
@@ -139,9 +142,9 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(
-        self, begin: LiteralString | bytes, scope: bytes, space_id: UUID | None, timeout: float | None
+        self, begin: LiteralString | bytes, scope: bytes, space_id: UUID | None, seconds: float | None
     ) -> AsyncIterator[Connection]:
-        milliseconds = self._milliseconds if timeout is None else max(1, int(timeout * 1000))
+        milliseconds = self._milliseconds if seconds is None else max(1, int(seconds * 1000))
         async with self._pool.connection() as connection, connection.pipeline():
             await connection.execute(begin)
             await connection.execute(scope, (str(space_id or ""), str(milliseconds)), prepare=True)
@@ -175,6 +178,6 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".")
 
 
-def as_vector(values: "np.ndarray[Any, np.dtype[np.float32]]", precision: str) -> HalfVector | Vector:
+def as_vector(values: "npt.NDArray[np.float32]", precision: str) -> HalfVector | Vector:
     """A row of float32 as the type of its column: halfvec at fp16, vector at fp32."""
     return HalfVector(values) if precision == "fp16" else Vector(values)

@@ -27,7 +27,7 @@ class ReverieError(Exception):
         self.headers = headers or {}
 
     def problem(self, instance: str) -> dict[str, Any]:
-        """The problem document (RFC 9457): type, title, status, detail, instance, and the field where one is at fault."""
+        """The problem document (RFC 9457), with the field where one is at fault."""
         document: dict[str, Any] = {
             "type": f"urn:reverie:problem:{self.code}",
             "title": self.title(),

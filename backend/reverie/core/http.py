@@ -154,7 +154,7 @@ def validated(adapter: TypeAdapter[M], value: Any, request: Request) -> M:
 
 
 def body_of(model: type[M]) -> Callable[[Request], Coroutine[Any, Any, M]]:
-    """A dependency that reads the body as ``model``; placed after the principal, so that strangers are refused first."""
+    """A dependency that reads the body as ``model``; placed after the principal: strangers are refused first."""
     adapter = TypeAdapter(model)
 
     async def read(request: Request) -> M:

@@ -108,9 +108,7 @@ class Postgres:
         try:
             await self._prepare()
         except psycopg.Error as error:
-            raise StartError(
-                f"PostgreSQL started but could not be prepared: {error}; its log is {self._log}."
-            ) from None
+            raise StartError(f"PostgreSQL runs but is not usable ({error}); its log is {self._log}.") from None
 
     async def wait(self) -> int:
         """Waits for its end; the exit code, or 0 when it does not run."""
@@ -129,7 +127,8 @@ class Postgres:
         if written != str(self._major):
             raise StartError(
                 f"The store in {self._place.folder} was written by PostgreSQL {written}, and this Reverie brings "
-                f"{self._major}: carry it over with pg_dump and pg_restore, or name another home with --home or REVERIE_HOME."
+                f"{self._major}: carry it over with pg_dump and pg_restore, or name another home with --home or "
+                "REVERIE_HOME."
             )
 
     async def _clear(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import httpx
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from reverie.core.errors import SettingsError
@@ -84,10 +85,10 @@ class EndpointEmbedder:
         return self._dim
 
     def encode_documents(self, texts: Sequence[str]) -> FloatArray:
-        return self._encode([self._prefixes.document + text for text in texts], _DOCUMENT_ATTEMPTS)
+        return self._encode([_sent(self._prefixes.document, text) for text in texts], _DOCUMENT_ATTEMPTS)
 
     def encode_questions(self, texts: Sequence[str]) -> FloatArray:
-        return self._encode([self._prefixes.question + text for text in texts], _QUESTION_ATTEMPTS)
+        return self._encode([_sent(self._prefixes.question, text) for text in texts], _QUESTION_ATTEMPTS)
 
     def close(self) -> None:
         """Ends waits between attempts; the connections are closed when no request is under way any more."""
@@ -99,21 +100,20 @@ class EndpointEmbedder:
     def _encode(self, texts: list[str], attempts: int) -> FloatArray:
         if not texts:
             return np.empty((0, self.dim), dtype=np.float32)
-        batches = [texts[at : at + self.limits.texts] for at in range(0, len(texts), self.limits.texts)]
-        return np.concatenate([self._batch(batch, attempts) for batch in batches])
+        most = self.limits.texts
+        batches = [texts[at : at + most] for at in range(0, len(texts), most)]
+        return np.concatenate([self._batch(batch, attempts, time.monotonic() + self._timeout) for batch in batches])
 
-    def _batch(self, texts: list[str], attempts: int) -> FloatArray:
-        """Asks with ever shorter texts while they are refused: the model's window is not known here."""
-        deadline = time.monotonic() + self._timeout
-        most = _MOST_CHARS
-        while True:
-            # A text without a letter is refused by some servers when it is empty.
-            asked = [text[:most] or " " for text in texts]
-            status, body = self._ask(asked, attempts, deadline)
-            longest = max(len(text) for text in asked)
-            if status not in _TEXT_REFUSED or longest <= _FEWEST_CHARS:
-                break
-            most = max(_FEWEST_CHARS, longest // 2)
+    def _batch(self, texts: list[str], attempts: int, deadline: float) -> FloatArray:
+        """Asks; what is refused is asked again in halves, a single text cut in half: the window is not known here."""
+        status, body = self._ask(texts, attempts, deadline)
+        if status in _TEXT_REFUSED:
+            half = len(texts) // 2
+            if half:
+                parts = (texts[:half], texts[half:])
+                return np.concatenate([self._batch(part, attempts, deadline) for part in parts])
+            if len(texts[0]) > _FEWEST_CHARS:
+                return self._batch([texts[0][: max(_FEWEST_CHARS, len(texts[0]) // 2)]], attempts, deadline)
         if status != HTTPStatus.OK:
             raise _refused(status)
         return self._checked(body, len(texts))
@@ -196,12 +196,17 @@ class EndpointEmbedder:
         return fitted
 
 
-def _vectors(body: bytes, count: int) -> FloatArray:
+def _sent(prefix: str, text: str) -> str:
+    """What is sent for a text; an empty one is refused by OpenAI, a blank one is not."""
+    return f"{prefix}{text[:_MOST_CHARS]}" or " "
+
+
+def _vectors(body: bytes, count: int) -> npt.NDArray[np.float64]:
     """The vectors of an answer, in the order of the question; NaN and infinity may be among their numbers."""
     try:
         data = orjson.loads(body)["data"]
         rows = [row["embedding"] for row in _in_order(data)]
-        vectors = np.array(rows, dtype=np.float32)
+        vectors = np.array(rows, dtype=np.float64)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, OverflowError):
         raise _not_understood("it is no list of vectors in OpenAI's form") from None
     if len(rows) != count:

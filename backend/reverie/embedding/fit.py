@@ -33,13 +33,13 @@ def fit(vectors: npt.NDArray[np.floating], dim: int) -> FloatArray:
     Raises:
         ValueError: a row holds NaN or infinity, or is zero in its first ``dim`` components.
     """
-    fitted = np.zeros((len(vectors), dim), dtype=np.float32)
-    kept = min(dim, vectors.shape[1])
-    fitted[:, :kept] = vectors[:, :kept]
-    norms = np.sqrt(np.einsum("ij,ij->i", fitted, fitted, dtype=np.float64))
+    kept = vectors[:, :dim]
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = np.sqrt(np.einsum("ij,ij->i", kept, kept, dtype=np.float64))
     if not (np.isfinite(norms) & (norms > 0)).all():
         raise ValueError("a vector is zero or not finite")
-    fitted /= norms[:, None].astype(np.float32)
+    fitted = np.zeros((len(vectors), dim), dtype=np.float32)
+    fitted[:, : kept.shape[1]] = kept / norms[:, None]
     return fitted
 
 
@@ -52,7 +52,7 @@ def supplied(raw: object, dim: int) -> FloatArray:
         ValueError: the message is the end of a sentence about the field, such as "takes 384 finite numbers, not 3".
     """
     if not isinstance(raw, list | tuple):
-        raise ValueError(f"takes a list of {dim} finite numbers")  # noqa: TRY004 - one error for every wrong value
+        raise ValueError(f"takes a list of {dim} finite numbers")
     if len(raw) != dim:
         raise ValueError(f"takes {dim} finite numbers, not {len(raw)}")
     if not _NUMBERS.issuperset(map(type, raw)):
@@ -61,7 +61,8 @@ def supplied(raw: object, dim: int) -> FloatArray:
         vector = np.frombuffer(array("d", raw), dtype=np.float64)
     except OverflowError:
         raise ValueError(f"takes {dim} finite numbers; one is too large") from None
-    square = float(vector.dot(vector))
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = float(vector.dot(vector))
     if _SAFE_SQUARE[0] < square < _SAFE_SQUARE[1]:
         return (vector / math.sqrt(square)).astype(np.float32)
     return _normalised_extreme(vector, dim)

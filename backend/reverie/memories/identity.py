@@ -1,8 +1,8 @@
-"""When two traces are the same. Pure functions over keyed hashes, so that what is kept of a forgotten text says nothing.
+"""When two traces are the same. Pure functions over keyed hashes: what is kept of a forgotten text says nothing.
 
 Two traces are the same if they have the same (user, external_id). Without an external_id a note, fact or chunk is the
-same by its content, kind, role, speaker and conversation; a turn only if its ``occurred_at`` is given and equal too, for
-a second genuine "Yes." is another turn.
+same by its content, kind, role, speaker and conversation; a turn only if its ``occurred_at`` is given and equal too,
+for a second genuine "Yes." is another turn.
 """
 
 import hashlib

@@ -40,8 +40,10 @@ Memories = Annotated[MemoryService, Depends(memory_service)]
     "/remember",
     status_code=201,
     response_model=RememberOut,
-    responses={202: {"model": RememberOut, "description": "Accepted: vectors follow"}}
-    | problems(400, 403, 409, 413, 422),
+    responses={
+        202: {"model": RememberOut, "description": "Accepted: vectors follow"},
+        **problems(400, 403, 409, 413, 422),
+    },
     openapi_extra=described(body=RememberIn, query=RememberQuery),
 )
 async def remember(

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from reverie.core.http import Answer, Schema
 from reverie.core.paging import PageQuery
@@ -50,7 +50,7 @@ def _known_role(role: object) -> object:
 class MessageIn(Schema):
     """A message, as chat APIs write it; fields that are not remembered (``tool_calls``, …) are passed over."""
 
-    model_config = {"extra": "ignore"}
+    model_config = ConfigDict(extra="ignore")
 
     role: Annotated[Role, BeforeValidator(_known_role)]
     content: Annotated[
@@ -110,7 +110,7 @@ class RememberOut(Answer):
 
     traces: list[TraceAnswer]
     operation_id: UUID | None = None
-    degraded: list[str] = []
+    degraded: list[str] = Field(default_factory=list)
 
 
 class TraceQuery(Schema):

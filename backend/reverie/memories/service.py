@@ -403,7 +403,7 @@ def _answer(draft: Draft, written: dict[UUID, Written], with_vector: set[UUID]) 
 
 
 def _same_as(draft: Draft, trace_id: UUID, known_digest: bytes) -> None:
-    """A trace of this identity is there: the same content is a duplicate, another one under its external_id is refused."""
+    """A trace of this identity is there: the same content is a duplicate, another under its external_id is refused."""
     assert draft.trace is not None  # noqa: S101 - only traces have an identity
     external_id = draft.trace.external_id
     if external_id is None or known_digest == draft.trace.digest:

@@ -1,4 +1,4 @@
-"""Running operations: the row is the job, the bell only says that it is there, the sweeper finds what was left behind."""
+"""Running operations: the row is the job, the bell says that it is there, the sweeper finds what was left behind."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,5 +1,6 @@
 """The bounds of a question as SQL: clauses over fixed column names, with their parameters. Pure functions."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from reverie.core.kinds import KINDS
@@ -22,14 +23,14 @@ def clauses(bounds: Bounds) -> tuple[str, list[Any]]:
 
 
 def rare_clauses(
-    roles: list[str] | None, conversation_id: str | None, user_ids: list[Any], path: str | None
+    roles: Sequence[str] | None, conversation_id: str | None, user_ids: list[Any], path: str | None
 ) -> tuple[str, list[Any]]:
     """(clauses, parameters) for ``memory_trace``; none when the question has no such filter."""
     texts: list[str] = []
     parameters: list[Any] = []
     if roles is not None:
         texts.append("AND role = ANY(%b)")
-        parameters.append(roles)
+        parameters.append(list(roles))
     if conversation_id is not None:
         texts.append("AND conversation_id = %b")
         parameters.append(conversation_id)

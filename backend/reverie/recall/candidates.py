@@ -12,12 +12,12 @@ SQL = Queries("reverie.recall")
 
 
 async def read(
-    database: Database, space_id: UUID, keys: Sequence[Key], timeout: float
+    database: Database, space_id: UUID, keys: Sequence[Key], seconds: float
 ) -> tuple[dict[Key, Trace], list[Edge]]:
     """The traces of ``keys`` that still stand, and the edges among them, in one round trip."""
     users, ids = [key[0] for key in keys], [key[1] for key in keys]
     owners = list(set(users))
-    async with database.reading(space_id, timeout=timeout) as session:
+    async with database.reading(space_id, seconds=seconds) as session:
         rows = await session.send(SQL["candidates"], (users, ids, owners))
         links = await session.send(SQL["edges"], (owners, ids, ids))
     traces = {(row[0], row[1]): Trace((row[0], row[1]), *row[2:]) for row in await rows.fetchall()}
@@ -26,9 +26,9 @@ async def read(
 
 async def matching(
     database: Database, space_id: UUID, user_ids: Sequence[UUID], clauses: str, parameters: Sequence[Any],
-    timeout: float,
+    seconds: float,
 ) -> list[UUID]:  # fmt: skip
     """The ids that pass filters on the thin row."""
-    async with database.reading(space_id, timeout=timeout) as session:
+    async with database.reading(space_id, seconds=seconds) as session:
         cursor = await session.send(SQL.text("matching", clauses=clauses), (list(user_ids), *parameters))
     return [row[0] for row in await cursor.fetchall()]

@@ -3,8 +3,8 @@
 Each candidate's cosine and its share of the question's rarity (BM25 over the most that BM25 could give) are weighed
 together, so that scores of different questions can be compared; then come priors that the trace itself gives: a speaker
 whom the question names, and whether it is the user's own word or somebody's retelling of it. The constants lie on a
-plateau that was found on two collections that pull in different directions (short chats among people, long sessions with
-an assistant), each held out in turn; ``bench/quality`` measures them.
+plateau that was found on two collections that pull in different directions, short chats among people and long sessions
+with an assistant, each held out in turn.
 """
 
 import re

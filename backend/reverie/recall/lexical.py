@@ -15,14 +15,14 @@ MOST_CANDIDATES = 2000
 """Traces that are scored at most, those with the rarest terms first: what bounds the arm for a very large user."""
 
 
-async def search(database: Database, space_id: UUID, question: Question, depth: int, timeout: float) -> Found:
+async def search(database: Database, space_id: UUID, question: Question, depth: int, seconds: float) -> Found:
     """The ``depth`` traces with the greatest BM25 score."""
     bounds = question.bounds
     parameters = (
         bounds.user_ids, bounds.user_ids, question.language, question.text, bounds.kinds, bounds.since, bounds.until,
         bounds.before, bounds.only, MOST_CANDIDATES, depth, K1, B,
     )  # fmt: skip
-    async with database.reading(space_id, timeout=timeout) as session:
+    async with database.reading(space_id, seconds=seconds) as session:
         cursor = await session.send(SQL["lexical"], parameters)
     rows = await cursor.fetchall()
     # The greatest BM25 score: every term of the question, each as often as its saturation can be reached (k1 + 1).

@@ -1,4 +1,4 @@
-"""Recall: the arms side by side, fused, read, answered. An arm that fails or is late leaves the answer to the others."""
+"""Recall: the arms side by side, fused, read, answered. An arm that fails or is late leaves it to the others."""
 
 import asyncio
 import time
@@ -166,7 +166,7 @@ def _result(one: Scored, trace: Trace) -> Result:
         created_at=trace.created_at, occurred_at=trace.occurred_at, salience=round(trace.salience, 6),
         score=round(one.score, 6), scores={name: round(score, 6) for name, score in one.scores.items()}, via=[],
         tier="hot", meta=trace.meta,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
 
 
 def _among(best: Sequence[Scored], edges: Sequence[Edge], names: dict[UUID, str]) -> list[EdgeOut]:

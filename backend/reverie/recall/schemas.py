@@ -61,7 +61,7 @@ class RecallQuery(Schema):
     until: Moment | None = None
     time_window: Window | None = None
     at: Moment | None = None
-    tiers: Annotated[list[Tier], Field(min_length=1)] = ["hot", "warm"]
+    tiers: Annotated[list[Tier], Field(min_length=1, default_factory=lambda: ["hot", "warm"])]
     recipe: RecipeName = "balanced"
     min_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
     explain: bool = False

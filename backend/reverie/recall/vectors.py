@@ -22,7 +22,7 @@ def plan_for(mode: str) -> Plan:
 
 async def search(
     database: Database, space_id: UUID, bounds: Bounds, vector: FloatArray, model: Model, plan: Plan, depth: int,
-    timeout: float,
+    seconds: float,
 ) -> dict[Key, float]:  # fmt: skip
     """The ``depth`` traces whose vectors have the greatest cosine with ``vector``, the best head of each."""
     text, extra = clauses(bounds)
@@ -31,7 +31,7 @@ async def search(
     )
     wanted = as_vector(vector, model.precision)
     parameters = (wanted, bounds.user_ids, bounds.heads, *extra, wanted, depth)
-    async with database.reading_vectors(space_id, timeout=timeout) as session:
+    async with database.reading_vectors(space_id, seconds=seconds) as session:
         if plan == "hnsw":
             await session.send(SQL["hnsw_settings"])
         cursor = await session.send(query, parameters)

@@ -36,12 +36,10 @@ class TierService:
 
     async def build_indexes(self, model: Model) -> list[str]:
         """Builds the HNSW indexes that are due, one partition after the other; the partitions that got one."""
-        built = []
         async with self._database.maintenance() as connection:
             indexed = indexed_model(model)
-            for table in await hnsw_due(connection, indexed, self._hnsw):
-                if await build_hnsw(connection, indexed, table):
-                    built.append(table)
+            due = await hnsw_due(connection, indexed, self._hnsw)
+            built = [table for table in due if await build_hnsw(connection, indexed, table)]
         if built:
             log.info("hnsw built", tables=built)
         return built

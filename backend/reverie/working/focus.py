@@ -40,7 +40,7 @@ class Focus:
         async def write(client: redis.asyncio.Redis) -> None:
             async with client.pipeline(transaction=False) as pipe:
                 key = _key(user_id)
-                pipe.zadd(key, scores)  # type: ignore[arg-type]
+                pipe.zadd(key, scores)
                 pipe.zremrangebyrank(key, 0, -self._size - 1)
                 pipe.expire(key, self._ttl)
                 await pipe.execute()
