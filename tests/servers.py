@@ -143,7 +143,7 @@ def _locked(path: Path) -> Iterator[None]:
 def _launch(kind: Kind, folder: Path, answer: Path) -> None:
     log = folder / f"{kind}.out"
     with log.open("w") as output:
-        keeper = subprocess.Popen(
+        keeper = subprocess.Popen(  # noqa: S603
             [sys.executable, __file__, kind, str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -154,7 +154,7 @@ def _launch(kind: Kind, folder: Path, answer: Path) -> None:
         if keeper.poll() is not None:
             raise RuntimeError(f"{kind} did not start: {log.read_text()}")
         time.sleep(0.01)
-    # Whoever closes the pipe ends it; waiting for it is not this process' affair.
+    # It ends when the pipe closes, which may be long after this process: do not warn that it was not waited for.
     keeper.returncode = 0
 
 
@@ -185,16 +185,15 @@ def _server(kind: Kind, place: Place) -> tuple[Postgres | Redis, Any]:
         redis = Redis(place, password=PASSWORD, databases=REDIS_DATABASES)
         return redis, lambda: redis.url().replace("db=0", "db=DATABASE")
     major = 18 if kind == "postgres-18" else 16
-    postgres = Postgres(
-        place, superuser_password=PASSWORD, owner_password=PASSWORD, major=major, max_connections=300
-    )
+    postgres = Postgres(place, superuser_password=PASSWORD, owner_password=PASSWORD, major=major, max_connections=300)
     return postgres, lambda: postgres.url(OWNER, "DATABASE").replace(f"//{OWNER}:", "//ROLE:")
 
 
 async def _closed(pipe: Path) -> None:
-    loop = asyncio.get_running_loop()
+    """Waits until nobody has the pipe open for writing; returns at once when that is so already."""
     reader = asyncio.StreamReader()
-    with pipe.open("rb", buffering=0) as file:
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
+        loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
         await reader.read()
 

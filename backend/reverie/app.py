@@ -15,6 +15,7 @@ from reverie.core.config import Settings, load_settings
 from reverie.core.http import BodyLimit, Problem, install_error_handlers
 from reverie.core.limits import limits_from
 from reverie.core.telemetry import configure_logging
+from reverie.embedding.protocol import Embedder
 from reverie.forgetting import routes as forgetting
 from reverie.forgetting.schemas import ForgetIn
 from reverie.memories import routes as memories
@@ -30,14 +31,14 @@ ROUTERS = (status.router, memories.router, recall.router, forgetting.router, ope
 BODIES = (RememberIn, TraceIn, MessageIn, TracePatch, RecallIn, ForgetIn, KeyIn, Problem)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The application; every path stands at the root and under ``/v1``."""
+def create_app(settings: Settings | None = None, embedder: Embedder | None = None) -> FastAPI:
+    """The application; every path stands at the root and under ``/v1``. ``embedder`` stands in for the settings' one."""
     chosen = settings or load_settings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         configure_logging(chosen.reverie_log_level)
-        async with open_runtime(chosen) as runtime:
+        async with open_runtime(chosen, embedder) as runtime:
             app.state.database = runtime.database
             app.state.keys = runtime.keys
             app.state.memories = runtime.memories

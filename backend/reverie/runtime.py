@@ -12,6 +12,7 @@ from reverie.core.migrations import check
 from reverie.core.queue import Bell
 from reverie.core.redis import Redis
 from reverie.embedding.encoder import Encoder
+from reverie.embedding.protocol import Embedder
 from reverie.embedding.registry import build_embedder, model_identity
 from reverie.forgetting.service import ForgettingService
 from reverie.memories.model import Model, ensure_model
@@ -41,8 +42,10 @@ class Runtime:
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+async def open_runtime(settings: Settings, embedder: Embedder | None = None) -> AsyncIterator[Runtime]:
     """Opens every part, checks that they fit together, and closes them in the reverse order.
+
+    ``embedder`` stands in for the one that the settings name.
 
     Raises:
         StartError: a part is missing, too old, or does not fit the settings; one sentence says what to do.
@@ -52,13 +55,12 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         stack.push_async_callback(redis.close)
         stack.push_async_callback(bell.close)
         # The schema is checked while the model is loaded: each takes a noticeable part of the start.
-        embedder, _ = await asyncio.gather(
-            asyncio.to_thread(build_embedder, settings), asyncio.to_thread(check, database.url)
-        )
-        name, dim, precision = await asyncio.to_thread(model_identity, settings, embedder)
+        loading = asyncio.to_thread(build_embedder, settings) if embedder is None else _given(embedder)
+        loaded, _ = await asyncio.gather(loading, asyncio.to_thread(check, database.url))
+        name, dim, precision = await asyncio.to_thread(model_identity, settings, loaded)
         await database.open()
         stack.push_async_callback(database.close)
-        encoder = Encoder(embedder, dim).start()
+        encoder = Encoder(loaded, dim).start()
         stack.push_async_callback(encoder.close)
         model = await ensure_model(database, name, dim, precision, add_indexes)
         tiers = TierService(database, settings.memory_hnsw)
@@ -79,3 +81,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             forgetting=ForgettingService(database, focus),
             tiers=tiers,
         )
+
+
+async def _given(embedder: Embedder) -> Embedder:
+    return embedder

@@ -31,15 +31,15 @@ OPERATION_SECONDS = 3600
 log = structlog.get_logger(__name__)
 
 
-async def run_operation(context: dict[Any, Any], *arguments: Any, **_: Any) -> None:
+async def run_operation(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
     """The bell rang for an operation."""
-    runtime: Runtime = context["runtime"]
-    await runtime.operations.run(UUID(arguments[0]))
+    runtime: Runtime = ctx["runtime"]
+    await runtime.operations.run(UUID(args[0]))
 
 
-async def keep_house(context: dict[Any, Any], *_: Any, **__: Any) -> None:
+async def keep_house(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
     """Partitions ahead, indexes that are due, and what has outlived its time."""
-    runtime: Runtime = context["runtime"]
+    runtime: Runtime = ctx["runtime"]
     await runtime.tiers.keep_ahead()
     await runtime.tiers.build_indexes(runtime.model)
     await runtime.operations.delete_finished(runtime.settings.memory_operation_days)

@@ -1,7 +1,7 @@
 """Vectors brought to EMBEDDING_DIM and unit length, and the check of those that a caller supplies. Pure."""
 
 import math
-from array import array
+import struct
 from typing import Final
 
 import numpy as np
@@ -58,7 +58,7 @@ def supplied(raw: object, dim: int) -> FloatArray:
     if not _NUMBERS.issuperset(map(type, raw)):
         raise ValueError(_not_a_number(raw, dim))
     try:
-        vector = np.frombuffer(array("d", raw), dtype=np.float64)
+        vector = np.frombuffer(struct.pack(f"{dim}d", *raw), dtype=np.float64)
     except OverflowError:
         raise ValueError(f"takes {dim} finite numbers; one is too large") from None
     with np.errstate(over="ignore", invalid="ignore"):
