@@ -93,7 +93,8 @@ def embedder() -> Iterator[Embedder]:
 @pytest.fixture(scope="session")
 def template(postgres: "SharedPostgres", embedder: Embedder, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a migrated database with this week's partitions, made by the first worker that needs it."""
-    common = tmp_path_factory.getbasetemp().parent
+    base = tmp_path_factory.getbasetemp()
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with (common / "template.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = common / "template.done"

@@ -1,6 +1,7 @@
 """The tables of spaces, users, traces, their bodies, embeddings and edges; the walls around them; the lexical arm."""
 
 import time
+from itertools import pairwise
 
 import psycopg
 import sqlalchemy as sa
@@ -231,8 +232,15 @@ CREATE TABLE forget_receipt (
 );
 """
 
-WALLED = ("memory_user", "memory_trace", "memory_body", "memory_embedding", "memory_edge", "idempotency_key",
-          "forget_receipt")
+WALLED = (
+    "memory_user",
+    "memory_trace",
+    "memory_body",
+    "memory_embedding",
+    "memory_edge",
+    "idempotency_key",
+    "forget_receipt",
+)
 CURRENT_SPACE = "(SELECT nullif(current_setting('reverie.space', true), '')::uuid)"
 """As a scalar sub-select it is computed once a query, bare once a row: 20 000 rows in 9.4 ms instead of 15.1."""
 
@@ -263,7 +271,7 @@ CREATE FUNCTION reverie_bm25(
     p_users uuid[], p_terms text[], p_kinds smallint[], p_since timestamptz, p_until timestamptz, p_before uuid,
     p_ids uuid[], p_traces bigint, p_words bigint, p_cap integer, p_limit integer,
     p_k1 double precision DEFAULT 1.2, p_b double precision DEFAULT 0.75
-) RETURNS TABLE (user_id uuid, trace_id uuid, score real, idf_mass double precision)
+) RETURNS TABLE (user_id uuid, trace_id uuid, score real)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = {search_path}
 SET plan_cache_mode = force_generic_plan
@@ -271,45 +279,99 @@ SET enable_seqscan = off
 SET enable_bitmapscan = on
 AS $function$
 #variable_conflict use_column
+-- BM25 (Robertson and Zaragoza, 2009) over the users' bodies, with the idf that is never negative (ln(1 + ...)).
+-- Document frequencies are those of all bodies of the users, whatever the filters: scores mean the same with and without.
 DECLARE
     v_space uuid := nullif(current_setting('reverie.space', true), '')::uuid;
-    v_users text;
+    v_users tsquery;
+    v_terms tsquery[];
+    v_idf double precision[];
+    v_query tsquery;
 BEGIN
-    SELECT string_agg(reverie_lexeme_query(reverie_user_lexeme(u)), '|') INTO v_users FROM unnest(p_users) AS u;
-    RETURN QUERY
-    WITH posting AS MATERIALIZED (
-        SELECT t.n, b.user_id, b.trace_id, b.words, tf.tf::double precision AS tf,
-               count(*) OVER (PARTITION BY t.n) AS df
-        FROM unnest(p_terms) WITH ORDINALITY AS t (term, n)
-        CROSS JOIN memory_body AS b
+    SELECT string_agg(reverie_lexeme_query(reverie_user_lexeme(u)), '|')::tsquery INTO v_users FROM unnest(p_users) AS u;
+    SELECT array_agg(reverie_lexeme_query(t.term)::tsquery) INTO v_terms FROM (
+        SELECT DISTINCT term FROM unnest(p_terms) AS term WHERE octet_length(term) BETWEEN 1 AND 2046
+    ) AS t;
+
+    IF p_traces <= 10 * p_cap THEN
+        RETURN QUERY
+        WITH posting AS MATERIALIZED (
+            SELECT t.n, b.user_id, b.trace_id, b.words, b.fits, CASE WHEN b.fits THEN {tf} END AS tf
+            FROM unnest(v_terms) WITH ORDINALITY AS t (q, n)
+            CROSS JOIN LATERAL (
+                SELECT b.user_id, b.trace_id, b.words, b.lexemes, {fits} AS fits
+                FROM memory_body AS b
+                WHERE b.lexemes @@ (v_users && t.q) AND {mine}
+            ) AS b
+        ), weight AS MATERIALIZED (
+            SELECT p.n, ln(1 + (greatest(p_traces, count(*)) - count(*) + 0.5::float8) / (count(*) + 0.5::float8)) AS idf
+            FROM posting AS p GROUP BY p.n
+        )
+        SELECT p.user_id, p.trace_id, sum(w.idf * {saturation})::real AS score
+        FROM posting AS p JOIN weight AS w USING (n)
+        WHERE p.fits
+        GROUP BY p.user_id, p.trace_id
+        ORDER BY score DESC, p.trace_id DESC
+        LIMIT p_limit;
+        RETURN;
+    END IF;
+
+    -- A user too large for that: count first, take the candidates from the rarest terms up to the cap, score these by
+    -- all terms. A term that stands in more than ten caps of bodies is not counted further.
+    SELECT array_agg(ln(1 + (greatest(p_traces, c.df) - c.df + 0.5::float8) / (c.df + 0.5::float8)) ORDER BY c.n),
+           string_agg(c.q::text, '|') FILTER (WHERE c.before + c.hits <= p_cap OR c.before < 4 * p_limit)
+    INTO v_idf, v_query
+    FROM (
+        SELECT t.n, t.q, f.df, f.hits, coalesce(sum(f.hits) OVER rarer, 0) AS before
+        FROM unnest(v_terms) WITH ORDINALITY AS t (q, n)
         CROSS JOIN LATERAL (
-            SELECT cardinality(l.positions) AS tf FROM unnest(b.lexemes) AS l WHERE l.lexeme = t.term
-        ) AS tf
-        WHERE b.lexemes @@ ('(' || v_users || ')&' || reverie_lexeme_query(t.term))::tsquery
-          AND b.user_id = ANY (p_users)
-          AND b.space_id = v_space
-          AND (p_kinds IS NULL OR b.kind = ANY (p_kinds))
-          AND (p_since IS NULL OR b.happened_at >= p_since)
-          AND (p_until IS NULL OR b.happened_at < p_until)
-          AND (p_before IS NULL OR b.trace_id < p_before)
-          AND (p_ids IS NULL OR b.trace_id = ANY (p_ids))
-    ),
-    mass AS (
-        SELECT sum(ln(1 + (p_traces - coalesce(f.df, 0) + 0.5) / (coalesce(f.df, 0) + 0.5))) AS mass
-        FROM unnest(p_terms) WITH ORDINALITY AS t (term, n)
-        LEFT JOIN (SELECT p.n, max(p.df) AS df FROM posting AS p GROUP BY p.n) AS f USING (n)
-    )
-    SELECT p.user_id, p.trace_id,
-           sum(ln(1 + (p_traces - p.df + 0.5) / (p.df + 0.5)) * p.tf * (p_k1 + 1)
-               / (p.tf + p_k1 * (1 - p_b + p_b * p.words * p_traces / greatest(p_words, 1))))::real AS score,
-           (SELECT m.mass::double precision FROM mass AS m)
-    FROM posting AS p
-    GROUP BY p.user_id, p.trace_id
-    ORDER BY score DESC, p.trace_id DESC
+            SELECT count(*) AS df, count(*) FILTER (WHERE b.fits) AS hits FROM (
+                SELECT {fits} AS fits
+                FROM memory_body AS b
+                WHERE b.lexemes @@ (v_users && t.q) AND {mine}
+                LIMIT 10 * p_cap
+            ) AS b
+        ) AS f
+        WINDOW rarer AS (ORDER BY f.df, t.n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+    ) AS c;
+
+    RETURN QUERY
+    SELECT p.user_id, p.trace_id, p.score::real
+    FROM (
+        SELECT b.user_id, b.trace_id, (
+            SELECT sum(p.idf * {saturation})
+            FROM (
+                SELECT t.idf, b.words, {tf} AS tf FROM unnest(v_terms, v_idf) AS t (q, idf) WHERE b.lexemes @@ t.q
+            ) AS p
+        ) AS score
+        FROM memory_body AS b
+        WHERE b.lexemes @@ (v_users && v_query) AND {mine} AND {fits}
+        LIMIT 10 * p_cap
+    ) AS p
+    ORDER BY p.score DESC, p.trace_id DESC
     LIMIT p_limit;
 END
 $function$
 """
+
+MINE = "(b.user_id = ANY (p_users)) IS TRUE AND b.space_id = v_space"
+"""The wall inside the function. IS TRUE keeps the planner from the primary key: read beside the GIN index, whose entry of
+the user says the same, it costs as much again."""
+
+FITS = """(
+                    (p_kinds IS NULL OR b.kind = ANY (p_kinds))
+                    AND (p_since IS NULL OR b.happened_at >= p_since)
+                    AND (p_until IS NULL OR b.happened_at < p_until)
+                    AND (p_before IS NULL OR b.trace_id < p_before)
+                    AND (p_ids IS NULL OR b.trace_id = ANY (p_ids))
+                )"""
+
+TF = "width_bucket(ts_rank('{{1,1,1,1}}', b.lexemes, t.q)::float8, '{{{ranks}}}'::float8[])::float8"
+"""How often a term stands in a body. Of one term with all weights 1, ts_rank is (1 + 1/4 + ... + 1/n^2) / 1.64493406685
+for n positions, of which a tsvector keeps at most 255: twice as fast to turn around as reading unnest(lexemes)."""
+
+SATURATION = """p.tf * (p_k1 + 1)
+            / (p.tf + p_k1 * (1 - p_b + p_b * p.words * p_traces / greatest(p_words, 1)))"""
 
 META_IDS = r"""
 CREATE FUNCTION reverie_meta_ids(p_users uuid[], p_contains jsonb, p_path jsonpath) RETURNS SETOF uuid
@@ -410,14 +472,35 @@ def make_extension() -> None:
 
 
 def make_functions() -> None:
-    schema = op.get_bind().scalar(sa.text("SELECT quote_ident(current_schema())"))
+    schema = str(op.get_bind().scalar(sa.text("SELECT quote_ident(current_schema())")))
     op.execute(USER_LEXEME)
     op.execute(LEXEME_QUERY)
     for signature, body in FUNCTIONS.items():
-        op.execute(sa.text(body.replace("{search_path}", f"pg_catalog, {schema}, pg_temp").replace(":", r"\:")))
+        op.execute(sa.text(filled(body, schema).replace(":", r"\:")))
         op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
         op.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO reverie_app")
     op.execute(f"GRANT USAGE ON SCHEMA {schema} TO reverie_app")
+
+
+def filled(body: str, schema: str) -> str:
+    parts = {
+        "{search_path}": f"pg_catalog, {schema}, pg_temp",
+        "{mine}": MINE,
+        "{fits}": FITS,
+        "{tf}": TF.format(ranks=",".join(f"{bound:.9g}" for bound in rank_bounds())),
+        "{saturation}": SATURATION,
+    }
+    for name, part in parts.items():
+        body = body.replace(name, part)
+    return body
+
+
+def rank_bounds() -> list[float]:
+    """The bounds between what ts_rank gives for n - 1 and for n positions, n from 1 to 255."""
+    ranks = [0.0]
+    for n in range(1, 256):
+        ranks.append(ranks[-1] + 1 / (n * n * 1.64493406685))
+    return [(low + high) / 2 for low, high in pairwise(ranks)]
 
 
 def _denied(error: DBAPIError, command: str, what: str) -> Exception:

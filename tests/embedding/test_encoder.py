@@ -9,6 +9,7 @@ import pytest
 from tests.embedding.standin import embed
 
 from reverie.embedding.encoder import Encoder
+from reverie.embedding.fit import fit
 from reverie.embedding.protocol import LOCAL_LIMITS, Embedder, EmbeddingError, FloatArray
 
 DIM = 96
@@ -48,7 +49,7 @@ class Words:
         if error is not None:
             raise error
         vectors = np.array([embed(text, DIM) for text in texts], dtype=np.float32)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return fit(vectors, DIM)
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ async def encoder(words: Words) -> AsyncIterator[Encoder]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in a thread
             await asyncio.sleep(0.001)
 
 

@@ -1,5 +1,6 @@
 """The endpoint's embedder against a real server that misbehaves."""
 
+import asyncio
 import json
 import math
 import socket
@@ -237,14 +238,12 @@ def test_closing_ends_the_wait_between_attempts(stand_in: StandIn) -> None:
 
 
 async def test_a_slow_load_does_not_hold_up_questions(stand_in: StandIn) -> None:
-    import asyncio
-
     embedder = EndpointEmbedder(stand_in.url, "words", timeout_seconds=5)
     encoder = Encoder(embedder, DIM).start()
     stand_in.play(_hangs(stand_in))
     load = asyncio.create_task(encoder.documents(["bulk"] * 10))
     async with asyncio.timeout(3):
-        while not stand_in.requests:
+        while not stand_in.requests:  # noqa: ASYNC110 - what is waited for happens in a thread
             await asyncio.sleep(0.005)
         assert (await encoder.question("quick")).shape == (DIM,)
     assert not load.done()

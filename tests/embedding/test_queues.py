@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
@@ -25,8 +24,8 @@ def sizes(batch: list[Item]) -> list[int]:
 
 
 @pytest.fixture
-async def documents() -> AsyncIterator[Documents]:
-    yield Documents(LIMITS)
+def documents() -> Documents:
+    return Documents(LIMITS)
 
 
 async def test_all_waiting_questions_go_together() -> None:

@@ -10,8 +10,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from signal import Signals
 from typing import Any, Protocol
@@ -180,10 +180,7 @@ class Servers:
             place, superuser_password=self.home.secret("superuser"), owner_password=self.home.secret("owner")
         )
         self._servers = [server for server, url in ((redis, "redis_url"), (postgres, "database_url")) if not urls[url]]
-        with one_failure():
-            async with asyncio.TaskGroup() as group:
-                for server in self._servers:
-                    group.create_task(self._supervisor.start(server))
+        await side_by_side(self._supervisor.start(server) for server in self._servers)
         self.settings = self.settings.model_copy(
             update={
                 "database_url": urls["database_url"] or postgres.url(),
@@ -306,10 +303,12 @@ def describe(code: int) -> str:
         return f"signal {-code}"
 
 
-@contextmanager
-def one_failure() -> Iterator[None]:
-    """Raises the first StartError of a task group as it is."""
+async def side_by_side(coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Runs all at once. The first failure gives the others up, waits for them, and is raised."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
-        yield
-    except* StartError as failures:
-        raise failures.exceptions[0] from None
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

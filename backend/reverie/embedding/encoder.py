@@ -183,15 +183,19 @@ class _Worker:
     ) -> list[tuple[Job, EmbeddingError | None]]:
         """The jobs that the batch completed, each with the error it failed with."""
         try:
-            vectors = encode([item.text for item in batch])
-            if vectors.shape[1] != self._dim:
-                vectors = fit(vectors, self._dim)
+            vectors = self._vectors([item.text for item in batch], encode)
         except Exception as error:  # noqa: BLE001 - the thread outlives any failure; it is the callers' to see
             return self._failed(batch, encode, error)
         for item, vector in zip(batch, vectors, strict=True):
             item.job.vectors[item.index] = vector
             item.job.missing -= 1
         return [(job, None) for job in _jobs(batch) if job.missing == 0]
+
+    def _vectors(self, texts: list[str], encode: Callable[[Sequence[str]], FloatArray]) -> FloatArray:
+        vectors = encode(texts)
+        if len(vectors) != len(texts):
+            raise ValueError(f"{len(vectors)} vectors for {len(texts)} texts")
+        return vectors if vectors.shape[1] == self._dim else fit(vectors, self._dim)
 
     def _failed(
         self, batch: list[Item], encode: Callable[[Sequence[str]], FloatArray], error: Exception

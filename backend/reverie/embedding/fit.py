@@ -59,7 +59,7 @@ def supplied(raw: object, dim: int) -> FloatArray:
         raise ValueError(_not_a_number(raw, dim))
     try:
         vector = np.frombuffer(struct.pack(f"{dim}d", *raw), dtype=np.float64)
-    except OverflowError:
+    except (OverflowError, struct.error):  # a whole number beyond the range of float64
         raise ValueError(f"takes {dim} finite numbers; one is too large") from None
     with np.errstate(over="ignore", invalid="ignore"):
         square = float(vector.dot(vector))
