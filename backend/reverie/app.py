@@ -1,5 +1,6 @@
 """The API process."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -46,6 +47,7 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
             app.state.forgetting = runtime.forgetting
             app.state.operations = runtime.operations
             app.state.status = StatusService(runtime.database, runtime.redis, runtime.encoder)
+            _settle()
             yield
 
     app = FastAPI(
@@ -63,6 +65,13 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
         app.include_router(router, prefix="/v1", include_in_schema=False)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def _settle() -> None:
+    """Takes what the start has made out of the garbage collector's sight: it took a fifth of the time of a recall."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from reverie.auth.service import KeyService
 from reverie.core.config import Settings
 from reverie.core.database import Database
+from reverie.core.errors import StartError
 from reverie.core.migrations import check
 from reverie.core.queue import Bell
 from reverie.core.redis import Redis
 from reverie.embedding.encoder import Encoder
-from reverie.embedding.protocol import Embedder
+from reverie.embedding.protocol import Embedder, EmbeddingError
 from reverie.embedding.registry import build_embedder, model_identity
 from reverie.forgetting.service import ForgettingService
 from reverie.memories.model import Model, ensure_model
@@ -57,7 +58,7 @@ async def open_runtime(settings: Settings, embedder: Embedder | None = None) -> 
         # The schema is checked while the model is loaded: each takes a noticeable part of the start.
         loading = asyncio.to_thread(build_embedder, settings) if embedder is None else _given(embedder)
         loaded, _ = await asyncio.gather(loading, asyncio.to_thread(check, database.url))
-        name, dim, precision = await asyncio.to_thread(model_identity, settings, loaded)
+        name, dim, precision = await asyncio.to_thread(_identity, settings, loaded)
         await database.open()
         stack.push_async_callback(database.close)
         encoder = Encoder(loaded, dim).start()
@@ -81,6 +82,15 @@ async def open_runtime(settings: Settings, embedder: Embedder | None = None) -> 
             forgetting=ForgettingService(database, focus),
             tiers=tiers,
         )
+
+
+def _identity(settings: Settings, embedder: Embedder) -> tuple[str, int, str]:
+    try:
+        return model_identity(settings, embedder)
+    except EmbeddingError as error:
+        raise StartError(
+            f"{error.detail} To start without asking the embedding model, set EMBEDDING_DIM to its dimension."
+        ) from None
 
 
 async def _given(embedder: Embedder) -> Embedder:

@@ -17,8 +17,8 @@ from reverie.core.paging import PageQuery, next_cursor
 router = APIRouter(prefix="/keys", tags=["keys"])
 
 
-def key_service(request: Request) -> KeyService:
-    """The service of this process."""
+async def key_service(request: Request) -> KeyService:
+    """The service of this process. Async like all such dependencies: others would each cost a hop to a thread."""
     service: KeyService = request.app.state.keys
     return service
 
@@ -27,7 +27,8 @@ def asked_by(scope: Scope) -> Callable[[Request], Coroutine[Any, Any, Principal]
     """A dependency that admits callers whose key has ``scope``."""
 
     async def admit(request: Request) -> Principal:
-        principal = await key_service(request).authenticate(presented_key(request))
+        keys = await key_service(request)
+        principal = await keys.authenticate(presented_key(request))
         principal.needs(scope)
         return principal
 
@@ -48,7 +49,7 @@ Admin = Annotated[Principal, Depends(asked_by("admin"))]
 Keys = Annotated[KeyService, Depends(key_service)]
 
 
-def _database(request: Request) -> Database:
+async def _database(request: Request) -> Database:
     database: Database = request.app.state.database
     return database
 

@@ -63,10 +63,14 @@ class EndpointEmbedder:
             SettingsError: the URL is none, or the key cannot be a header.
         """
         self.name: str = model
-        self._url = _embeddings_url(url)
+        given = _embeddings_url(url)
+        # Without user and password, which httpx would write into its log with the address.
+        self._url = given.copy_with(userinfo=b"")
+        self._client = httpx.Client(
+            headers=_headers(api_key), auth=(given.username, given.password) if given.userinfo else None
+        )
         self._prefixes = prefixes_of(model)
         self._timeout = timeout_seconds
-        self._client = httpx.Client(headers=_headers(api_key))
         self._closing = threading.Event()
         self._running = 0
         self._lock = threading.Lock()

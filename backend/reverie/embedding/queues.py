@@ -77,14 +77,14 @@ class Questions:
         longest = 0
         while self._waiting and len(batch) < self._limits.texts:
             job = self._waiting[0]
+            if job.dead:
+                self._waiting.popleft()
+                self._done += 1
+                continue
             longest = max(longest, job.sizes[0])
             if batch and longest * (len(batch) + 1) > self._limits.size:
                 break
-            self._waiting.popleft()
-            if job.dead:
-                self._done += 1
-            else:
-                batch.append(Item(job.sizes[0], len(batch), job, 0))
+            batch.append(Item(job.sizes[0], len(batch), self._waiting.popleft(), 0))
         return batch
 
     def done(self, count: int) -> None:

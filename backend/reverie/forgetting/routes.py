@@ -15,7 +15,7 @@ from reverie.memories.schemas import TraceQuery
 router = APIRouter(prefix="/memory", tags=["forgetting"])
 
 
-def forgetting_service(request: Request) -> ForgettingService:
+async def forgetting_service(request: Request) -> ForgettingService:
     """The service of this process."""
     service: ForgettingService = request.app.state.forgetting
     return service

@@ -27,7 +27,7 @@ from reverie.memories.service import MemoryService
 router = APIRouter(prefix="/memory", tags=["memory"])
 
 
-def memory_service(request: Request) -> MemoryService:
+async def memory_service(request: Request) -> MemoryService:
     """The service of this process."""
     service: MemoryService = request.app.state.memories
     return service

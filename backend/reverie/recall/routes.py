@@ -12,7 +12,7 @@ from reverie.recall.schemas import RecallIn, RecallOut, RecallQuery
 router = APIRouter(prefix="/memory", tags=["recall"])
 
 
-def recall_service(request: Request) -> RecallService:
+async def recall_service(request: Request) -> RecallService:
     """The service of this process."""
     service: RecallService = request.app.state.recall
     return service
