@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.schema import SchemaItem
 
 
-def include_object(item: "SchemaItem", name: str | None, kind: str, reflected: bool, compared: object) -> bool:
+def include_object(_item: "SchemaItem", name: str | None, kind: str, _reflected: bool, _compared: object) -> bool:
     """Partitions come and go at run time; the models know only their parents."""
-    return not (kind == "table" and reflected and compared is None and name in partitions)
+    return not (kind == "table" and name in partitions)
 
 
 def name_revision(

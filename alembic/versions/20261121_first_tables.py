@@ -123,7 +123,8 @@ CREATE INDEX memory_trace_salience ON memory_trace (user_id, salience);
 CREATE INDEX memory_trace_conversation ON memory_trace (user_id, conversation_id, id)
     WHERE conversation_id IS NOT NULL;
 CREATE INDEX memory_trace_external ON memory_trace (user_id, external_id) WHERE external_id IS NOT NULL;
-CREATE INDEX memory_trace_meta ON memory_trace USING gin (meta jsonb_path_ops);
+-- Every search reads what is pending in a GIN index: 4 MB of it, the default, take 9 ms.
+CREATE INDEX memory_trace_meta ON memory_trace USING gin (meta jsonb_path_ops) WITH (gin_pending_list_limit = 128);
 
 CREATE TABLE memory_body (
     space_id uuid NOT NULL,
@@ -271,7 +272,7 @@ CREATE FUNCTION reverie_bm25(
     p_users uuid[], p_terms text[], p_kinds smallint[], p_since timestamptz, p_until timestamptz, p_before uuid,
     p_ids uuid[], p_traces bigint, p_words bigint, p_cap integer, p_limit integer,
     p_k1 double precision DEFAULT 1.2, p_b double precision DEFAULT 0.75
-) RETURNS TABLE (user_id uuid, trace_id uuid, score real)
+) RETURNS TABLE (user_id uuid, trace_id uuid, score real, idf_mass double precision)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = {search_path}
 SET plan_cache_mode = force_generic_plan
@@ -280,7 +281,8 @@ SET enable_bitmapscan = on
 AS $function$
 #variable_conflict use_column
 -- BM25 (Robertson and Zaragoza, 2009) over the users' bodies, with the idf that is never negative (ln(1 + ...)).
--- Document frequencies are those of all bodies of the users, whatever the filters: scores mean the same with and without.
+-- idf_mass is the sum of the idf of all terms, also of those that no body has: what a score could be at most, by k1 + 1.
+-- Document frequencies are those of all bodies of the users, so that scores mean the same with filters and without.
 DECLARE
     v_space uuid := nullif(current_setting('reverie.space', true), '')::uuid;
     v_users tsquery;
@@ -288,9 +290,12 @@ DECLARE
     v_idf double precision[];
     v_query tsquery;
 BEGIN
-    SELECT string_agg(reverie_lexeme_query(reverie_user_lexeme(u)), '|')::tsquery INTO v_users FROM unnest(p_users) AS u;
+    SELECT string_agg(reverie_lexeme_query(reverie_user_lexeme(u)), '|')::tsquery INTO v_users
+    FROM unnest(p_users) AS u;
     SELECT array_agg(reverie_lexeme_query(t.term)::tsquery) INTO v_terms FROM (
-        SELECT DISTINCT term FROM unnest(p_terms) AS term WHERE octet_length(term) BETWEEN 1 AND 2046
+        -- Of very many terms the longest, which are the rarest as a rule (Zipf's law of abbreviation).
+        SELECT DISTINCT term, length(term) FROM unnest(p_terms) AS term WHERE octet_length(term) BETWEEN 1 AND 2046
+        ORDER BY length(term) DESC, term LIMIT 64
     ) AS t;
 
     IF p_traces <= 10 * p_cap THEN
@@ -304,10 +309,15 @@ BEGIN
                 WHERE b.lexemes @@ (v_users && t.q) AND {mine}
             ) AS b
         ), weight AS MATERIALIZED (
-            SELECT p.n, ln(1 + (greatest(p_traces, count(*)) - count(*) + 0.5::float8) / (count(*) + 0.5::float8)) AS idf
-            FROM posting AS p GROUP BY p.n
+            SELECT f.n, {idf} AS idf
+            FROM (
+                SELECT t.n, count(p.n) AS df
+                FROM generate_subscripts(v_terms, 1) AS t (n) LEFT JOIN posting AS p USING (n)
+                GROUP BY t.n
+            ) AS f
         )
-        SELECT p.user_id, p.trace_id, sum(w.idf * {saturation})::real AS score
+        SELECT p.user_id, p.trace_id, sum(w.idf * {saturation})::real AS score,
+               (SELECT sum(m.idf) FROM weight AS m)
         FROM posting AS p JOIN weight AS w USING (n)
         WHERE p.fits
         GROUP BY p.user_id, p.trace_id
@@ -318,11 +328,11 @@ BEGIN
 
     -- A user too large for that: count first, take the candidates from the rarest terms up to the cap, score these by
     -- all terms. A term that stands in more than ten caps of bodies is not counted further.
-    SELECT array_agg(ln(1 + (greatest(p_traces, c.df) - c.df + 0.5::float8) / (c.df + 0.5::float8)) ORDER BY c.n),
-           string_agg(c.q::text, '|') FILTER (WHERE c.before + c.hits <= p_cap OR c.before < 4 * p_limit)
+    SELECT array_agg({idf} ORDER BY f.n),
+           string_agg(f.q::text, '|') FILTER (WHERE f.before + f.hits <= p_cap OR f.before < 4 * p_limit)
     INTO v_idf, v_query
     FROM (
-        SELECT t.n, t.q, f.df, f.hits, coalesce(sum(f.hits) OVER rarer, 0) AS before
+        SELECT t.n, t.q, c.df, c.hits, coalesce(sum(c.hits) OVER rarer, 0) AS before
         FROM unnest(v_terms) WITH ORDINALITY AS t (q, n)
         CROSS JOIN LATERAL (
             SELECT count(*) AS df, count(*) FILTER (WHERE b.fits) AS hits FROM (
@@ -331,12 +341,12 @@ BEGIN
                 WHERE b.lexemes @@ (v_users && t.q) AND {mine}
                 LIMIT 10 * p_cap
             ) AS b
-        ) AS f
-        WINDOW rarer AS (ORDER BY f.df, t.n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-    ) AS c;
+        ) AS c
+        WINDOW rarer AS (ORDER BY c.df, t.n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+    ) AS f;
 
     RETURN QUERY
-    SELECT p.user_id, p.trace_id, p.score::real
+    SELECT p.user_id, p.trace_id, p.score::real, (SELECT sum(m.idf) FROM unnest(v_idf) AS m (idf))
     FROM (
         SELECT b.user_id, b.trace_id, (
             SELECT sum(p.idf * {saturation})
@@ -355,8 +365,8 @@ $function$
 """
 
 MINE = "(b.user_id = ANY (p_users)) IS TRUE AND b.space_id = v_space"
-"""The wall inside the function. IS TRUE keeps the planner from the primary key: read beside the GIN index, whose entry of
-the user says the same, it costs as much again."""
+"""The wall inside the function. IS TRUE keeps the planner from reading the primary key beside the GIN index, whose own
+entry of the user says the same: that costs as much again."""
 
 FITS = """(
                     (p_kinds IS NULL OR b.kind = ANY (p_kinds))
@@ -370,6 +380,7 @@ TF = "width_bucket(ts_rank('{{1,1,1,1}}', b.lexemes, t.q)::float8, '{{{ranks}}}'
 """How often a term stands in a body. Of one term with all weights 1, ts_rank is (1 + 1/4 + ... + 1/n^2) / 1.64493406685
 for n positions, of which a tsvector keeps at most 255: twice as fast to turn around as reading unnest(lexemes)."""
 
+IDF = "ln(1 + (greatest(p_traces, f.df) - f.df + 0.5::float8) / (f.df + 0.5::float8))"
 SATURATION = """p.tf * (p_k1 + 1)
             / (p.tf + p_k1 * (1 - p_b + p_b * p.words * p_traces / greatest(p_words, 1)))"""
 
@@ -393,7 +404,11 @@ $function$
 LEXEMES = """
 CREATE FUNCTION reverie_lexemes(p_language regconfig, p_content text, p_happened_at timestamptz) RETURNS tsvector
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN to_tsvector(p_language, left(p_content, 100000) || ' ' || to_char(p_happened_at AT TIME ZONE 'UTC', 'FMDD FMMonth YYYY'))
+-- A tsvector holds 1 MB. 100 000 characters stay below it, four bytes each and in words with hyphens, which are kept
+-- whole and in parts.
+RETURN to_tsvector(
+    p_language, left(p_content, 100000) || ' ' || to_char(p_happened_at AT TIME ZONE 'UTC', 'FMDD FMMonth YYYY')
+)
 """
 
 FUNCTIONS = {
@@ -431,8 +446,8 @@ def downgrade() -> None:
         op.execute(f"DROP FUNCTION {signature}")
     op.execute("DROP FUNCTION reverie_lexeme_query(text), reverie_user_lexeme(uuid)")
     op.execute(
-        "DROP TABLE forget_receipt, memory_edge, memory_embedding, memory_body, memory_partition, memory_trace, memory_user, model, "
-        "operation, idempotency_key, api_key, space"
+        "DROP TABLE forget_receipt, memory_edge, memory_embedding, memory_body, memory_partition, memory_trace, "
+        "memory_user, model, operation, idempotency_key, api_key, space"
     )
     # The role stays: other databases of the cluster may use it. So does the extension.
 
@@ -488,6 +503,7 @@ def filled(body: str, schema: str) -> str:
         "{mine}": MINE,
         "{fits}": FITS,
         "{tf}": TF.format(ranks=",".join(f"{bound:.9g}" for bound in rank_bounds())),
+        "{idf}": IDF,
         "{saturation}": SATURATION,
     }
     for name, part in parts.items():

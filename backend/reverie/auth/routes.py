@@ -10,7 +10,7 @@ from reverie.auth.principal import Principal, Scope
 from reverie.auth.schemas import KeyIn, KeyPage, NewKeyOut
 from reverie.auth.service import KeyService
 from reverie.core.database import Database
-from reverie.core.http import Json, body_of, described, problems, query_of
+from reverie.core.http import Json, body_of, described, problems, query_of, refuse_unknown_parameters
 from reverie.core.idempotency import Idempotency, idempotency
 from reverie.core.paging import PageQuery, next_cursor
 
@@ -30,6 +30,7 @@ def asked_by(scope: Scope) -> Callable[[Request], Coroutine[Any, Any, Principal]
         keys = await key_service(request)
         principal = await keys.authenticate(presented_key(request))
         principal.needs(scope)
+        refuse_unknown_parameters(request)
         return principal
 
     return admit

@@ -1,26 +1,131 @@
-"""`reverie key`: making, listing and ending API keys, straight in the database."""
+"""`reverie key`: making, listing and ending API keys, straight in the database or with an admin key over HTTP."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 from uuid import UUID
 
-import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from reverie.auth.principal import SCOPES
-from reverie.auth.service import DEFAULT_SPACE, KeyService
-from reverie.core.config import load_settings
-from reverie.core.database import Database
-from reverie.core.errors import NotFound
+from reverie.cli.exits import Misused, Nothing
+from reverie.cli.options import AsJson, Key, Url, example
+from reverie.cli.output import rows, show, show_json, table
+from reverie.cli.text import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from reverie.auth.service import KeyService
+    from reverie.cli.client import Client
+    from reverie.core.config import Settings
 
 T = TypeVar("T")
-Space = Annotated[str, typer.Option(help="The space whose keys are meant.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Space = Annotated[
+    str | None,
+    typer.Option(help="The space whose keys are meant: with DATABASE_URL `default` if not given, over HTTP the key's."),
+]
 
-commands = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
+commands = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Make, list and revoke API keys: in the database of DATABASE_URL, else with an admin key over HTTP.",
+    epilog=example('reverie key create "the chat bot"', "reverie key list"),
+)
+
+
+class Keys(Protocol):
+    """The keys of one space; a key is a dictionary as the API answers it."""
+
+    def create(self, name: str, scopes: list[str]) -> dict[str, Any]: ...
+
+    def newest(self) -> list[dict[str, Any]]: ...
+
+    def revoke(self, key_id: UUID) -> None: ...
+
+
+class InDatabase:
+    """Keys made where nobody has one yet: by whoever may open the database."""
+
+    def __init__(self, settings: "Settings", space: str) -> None:
+        self._settings = settings
+        self._space = space
+
+    def create(self, name: str, scopes: list[str]) -> dict[str, Any]:
+        async def make(keys: "KeyService") -> dict[str, Any]:
+            made = await keys.create(await keys.ensure_space(self._space), name, scopes)
+            return made.model_dump(mode="json")
+
+        return self._run(make)
+
+    def newest(self) -> list[dict[str, Any]]:
+        async def fetch(keys: "KeyService") -> list[dict[str, Any]]:
+            page = await keys.page(await keys.ensure_space(self._space), None, 100)
+            return [key.model_dump(mode="json") for key in page]
+
+        return self._run(fetch)
+
+    def revoke(self, key_id: UUID) -> None:
+        from reverie.core.errors import NotFound
+
+        async def end(keys: "KeyService") -> None:
+            await keys.revoke(await keys.ensure_space(self._space), key_id)
+
+        try:
+            self._run(end)
+        except NotFound as error:
+            raise Nothing(error.detail) from None
+
+    def _run(self, action: "Callable[[KeyService], Awaitable[T]]") -> T:
+        from reverie.auth.service import KeyService
+        from reverie.core.database import Database
+
+        async def run() -> T:
+            database = Database(self._settings)
+            await database.open()
+            try:
+                return await action(KeyService(database))
+            finally:
+                await database.close()
+
+        return asyncio.run(run())
+
+
+class OverHttp:
+    """Keys of the space to which our own admin key belongs."""
+
+    def __init__(self, client: "Client") -> None:
+        self._client = client
+
+    def create(self, name: str, scopes: list[str]) -> dict[str, Any]:
+        with self._client as client:
+            made: dict[str, Any] = client.post("/keys", {"name": name, "scopes": scopes})
+        return made
+
+    def newest(self) -> list[dict[str, Any]]:
+        with self._client as client:
+            items: list[dict[str, Any]] = client.get("/keys", {"limit": 100})["items"]
+        return items
+
+    def revoke(self, key_id: UUID) -> None:
+        with self._client as client:
+            client.delete(f"/keys/{key_id}")
+
+
+def keys_of(space: str | None, url: str | None, key: str | None) -> Keys:
+    """The way to the keys that are meant.
+
+    Raises:
+        Misused: a space was named, and there is no database to find it in.
+    """
+    from reverie.cli.client import connect
+    from reverie.core.config import load_settings
+
+    settings = load_settings()
+    if url is None and settings.database_url is not None:
+        return InDatabase(settings, space or "default")
+    if space is not None:
+        raise Misused("--space needs DATABASE_URL; over HTTP the keys of your own key's space are meant.")
+    return OverHttp(connect(url, key))
 
 
 def register(app: typer.Typer) -> None:
@@ -28,77 +133,49 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="key")
 
 
-@commands.command()
+@commands.command(epilog=example('reverie key create "the chat bot" --scope read --scope write'))
 def create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
-    space: Space = DEFAULT_SPACE,
     scope: Annotated[list[str] | None, typer.Option(help="read, write or admin; repeat it for several.")] = None,
+    space: Space = None,
+    url: Url = None,
+    key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key; it is shown this once. The space is made if there is none of that name."""
+    """Make a key, by default to read and write; it is shown this once. A space that is new is made as well."""
     scopes = scope or ["read", "write"]
     if wrong := [one for one in scopes if one not in SCOPES]:
-        raise typer.BadParameter(f"--scope takes read, write or admin, not {wrong[0]!r}.")
-
-    async def make(keys: KeyService) -> tuple[str, str, str]:
-        made = await keys.create(await keys.ensure_space(space), name, scopes)
-        return str(made.id), made.prefix, made.key or ""
-
-    key_id, _, text = _run(make)
+        raise Misused(f"--scope takes read, write or admin, not {wrong[0]!r}.")
+    made = keys_of(space, url, key).create(name, scopes)
     if as_json:
-        _print_json({"id": key_id, "name": name, "scopes": scopes, "key": text})
+        show_json(made)
     else:
-        Console(soft_wrap=True).print(text, highlight=False, markup=False)
+        show(made["key"])
 
 
-@commands.command("list")
-def list_keys(space: Space = DEFAULT_SPACE, as_json: AsJson = False) -> None:
-    """List the keys of a space, newest first."""
-
-    async def fetch(keys: KeyService) -> list[dict[str, object]]:
-        return [key.model_dump() for key in await keys.page(await keys.ensure_space(space), None, 100)]
-
-    found = _run(fetch)
+@commands.command("list", epilog=example("reverie key list"))
+def list_keys(space: Space = None, url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
+    """List the newest 100 keys of a space, without their text."""
+    found = keys_of(space, url, key).newest()
     if as_json:
-        _print_json(found)
+        show_json(found)
         return
-    table = Table("id", "name", "prefix", "scopes", "created", "revoked")
-    for key in found:
-        scopes = key["scopes"] if isinstance(key["scopes"], list) else []
-        table.add_row(
-            str(key["id"]), str(key["name"]), str(key["prefix"]), " ".join(scopes), f"{key['created_at']:%Y-%m-%d %H:%M}",
-            f"{key['revoked_at']:%Y-%m-%d %H:%M}" if key["revoked_at"] else "",
-        )  # fmt: skip
-    Console().print(table)
+    made = table("id", "name", "prefix", "scopes", "made", "revoked", whole=("id", "prefix"))
+    show(rows(made, [_cells(one) for one in found]))
 
 
-@commands.command()
+@commands.command(epilog=example("reverie key revoke 01a1fddb-3908-7000-9a7b-8cdc70eccf43"))
 def revoke(
-    key_id: Annotated[UUID, typer.Argument(help="The id that `reverie key list` shows.")], space: Space = DEFAULT_SPACE
+    key_id: Annotated[UUID, typer.Argument(help="The id that `reverie key list` shows.")],
+    space: Space = None,
+    url: Url = None,
+    key: Key = None,
 ) -> None:
     """End a key."""
-
-    async def end(keys: KeyService) -> None:
-        await keys.revoke(await keys.ensure_space(space), key_id)
-
-    try:
-        _run(end)
-    except NotFound as error:
-        raise typer.BadParameter(error.detail) from None
-    Console().print(f"{key_id} is revoked.")
+    keys_of(space, url, key).revoke(key_id)
+    show(f"{key_id} is revoked.")
 
 
-def _run(action: Callable[[KeyService], Awaitable[T]]) -> T:
-    async def run() -> T:
-        database = Database(load_settings())
-        await database.open()
-        try:
-            return await action(KeyService(database))
-        finally:
-            await database.close()
-
-    return asyncio.run(run())
-
-
-def _print_json(value: object) -> None:
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+def _cells(one: dict[str, Any]) -> list[str]:
+    times = (moment(one["created_at"]), moment(one["revoked_at"]))
+    return [one["id"], one["name"], one["prefix"], " ".join(one["scopes"]), *times]

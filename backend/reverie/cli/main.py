@@ -1,30 +1,101 @@
 """The command ``reverie``: one file a group of commands, gathered here."""
 
+import os
 import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from typer.core import TyperGroup
 
-from reverie.cli import keys, serve
+from reverie.cli import exits, forget, importing, keys, look, recall, remember, serve, up
 from reverie.core.errors import SettingsError, StartError
+
+
+class Commands(TyperGroup):
+    """The commands, whose faults are one line on standard error and an exit code that says what kind it was."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: ARG002 - the signature is typer's own
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Runs the command line and ends the process with its exit code."""
+        try:
+            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read our output has gone; what is left of it must not complain at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = exits.REFUSED
+        except exits.Failure as failure:
+            code = _ended(str(failure), failure.code)
+        except (SettingsError, StartError) as error:
+            code = _ended(str(error), exits.CONFIGURATION)
+        except typer.Abort:
+            code = _ended("Nothing was done.", exits.REFUSED)
+        except typer.TyperException as error:
+            code = _misused(error)
+        sys.exit(code or exits.DONE)
+
+
+def _ended(sentence: str, code: int) -> int:
+    from reverie.cli.output import remark
+
+    remark(" ".join(sentence.split()), style="red")
+    return code
+
+
+def _misused(error: typer.TyperException) -> int:
+    message = getattr(error, "format_message", error.__str__)()
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "reverie"
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(message, err=True)
+    else:
+        _ended(f"{message.rstrip('.')}; see `{command} --help`.", exits.USAGE)
+    return exits.USAGE
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from reverie import __version__
+
+        typer.echo(f"reverie {__version__}")
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="reverie",
-    help="The memory of AI agents, kept in PostgreSQL.",
+    cls=Commands,
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    epilog="\b\nExit codes:\n" + "\n".join(f"  {code:>2}  {meaning}" for code, meaning in exits.MEANINGS.items()),
 )
-serve.register(app)
-keys.register(app)
 
-EXIT_CONFIGURATION = 78
-"""sysexits.h: EX_CONFIG."""
+
+@app.callback()
+def reverie(
+    _version_wanted: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """The memory of AI agents, kept in PostgreSQL.
+
+    `reverie up` starts it here; the other commands talk to a running service, by default the one on this machine, else
+    the one that --url and --key, or REVERIE_URL and REVERIE_KEY, name.
+    """
+
+
+for group in (up, remember, recall, importing, forget, look, keys, serve):
+    group.register(app)
 
 
 def run() -> None:
-    """The console script: a fault that the caller can mend is one sentence on standard error."""
-    try:
-        app()
-    except (SettingsError, StartError) as error:
-        Console(stderr=True, soft_wrap=True).print(str(error), style="red", markup=False, highlight=False)
-        sys.exit(EXIT_CONFIGURATION)
+    """The console script."""
+    app(prog_name="reverie")

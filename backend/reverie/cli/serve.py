@@ -1,19 +1,18 @@
-"""The processes of the service: `api`, `worker`, `migrate`."""
+"""The processes of the service against servers that run already: `api`, `worker`, `migrate`."""
 
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from reverie.core.config import load_settings
+from reverie.cli.options import example
 from reverie.core.errors import StartError
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this file."""
-    app.command()(api)
-    app.command()(worker)
-    app.command()(migrate)
+    app.command(epilog=example("DATABASE_URL=postgresql://… REDIS_URL=redis://… reverie api --workers 4"))(api)
+    app.command(epilog=example("DATABASE_URL=postgresql://… REDIS_URL=redis://… reverie worker"))(worker)
+    app.command(epilog=example("DATABASE_URL=postgresql://… reverie migrate"))(migrate)
 
 
 def api(
@@ -23,6 +22,8 @@ def api(
 ) -> None:
     """Serve the HTTP API against DATABASE_URL and REDIS_URL."""
     import uvicorn
+
+    from reverie.core.config import load_settings
 
     settings = load_settings(reverie_host=host, reverie_port=port)
     uvicorn.run(
@@ -41,16 +42,19 @@ def api(
 def worker() -> None:
     """Run background work against DATABASE_URL and REDIS_URL."""
     from reverie import worker as process
+    from reverie.core.config import load_settings
 
     process.main(load_settings())
 
 
 def migrate() -> None:
     """Create or upgrade the schema of DATABASE_URL."""
+    from reverie.cli.output import show
+    from reverie.core.config import load_settings
     from reverie.core.migrations import needed, upgrade
 
     settings = load_settings()
     if settings.database_url is None:
         raise StartError("DATABASE_URL is not set: name the PostgreSQL database to migrate.")
     upgrade(settings.database_url)
-    Console().print(f"The schema is at {needed()}.")
+    show(f"The schema is at {needed()}.")

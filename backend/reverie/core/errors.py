@@ -14,6 +14,17 @@ class StartError(Exception):
     """Reverie cannot start; the message is one sentence that says what to do."""
 
 
+class WrongField(ValueError):
+    """A field is at fault that shows only beside the others; for validators of whole models.
+
+    The message is the end of a sentence about the field, as with every ``ValueError`` of a validator.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 class ReverieError(Exception):
     """Something went wrong"""
 

@@ -117,27 +117,69 @@ def _finite(text: str) -> float:
     return value
 
 
-def complaint(error: ValidationError | RequestValidationError) -> tuple[str | None, str]:
-    """The first problem of a validation as (field, one sentence that names the field and what it takes)."""
-    problem = error.errors()[0]
-    path = [part for part in problem["loc"] if part not in ("body", "query", "path", "header", "function-after")]
-    field = ".".join(str(part) for part in path) or None
-    name, kind, message = field or "the body", problem["type"], str(problem["msg"])
+_TAKES = {
+    "model_type": "a JSON object",
+    "model_attributes_type": "a JSON object",
+    "dict_type": "a JSON object",
+    "list_type": "a list",
+    "too_short": "at least {min_length}",
+    "too_long": "at most {max_length}, not {actual_length}",
+    "string_type": "text",
+    "string_too_short": "at least {min_length} character",
+    "string_too_long": "at most {max_length} characters",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "greater_than_equal": "a number of at least {ge}",
+    "less_than_equal": "a number of at most {le}",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "uuid_type": "a UUID",
+    "uuid_parsing": "a UUID",
+    "literal_error": "{expected}",
+}
+"""What a field takes, in our words, by pydantic's kind of error and with its context."""
+
+
+def complaint(
+    error: ValidationError | RequestValidationError, whole: str = "The body"
+) -> tuple[str | None, str]:
+    """The first problem of a validation as (field, one sentence that names the field and what it takes).
+
+    ``whole`` is what the sentence is about where no single field is at fault.
+    """
+    problem = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else error.errors()[0]
+    kind, context = problem["type"], problem.get("ctx", {})
+    path = [part for part in problem["loc"] if part not in ("body", "query", "path", "header")]
+    path.append(getattr(context.get("error"), "field", 0))
+    # Without the place in a list: its value is shown, and a lone value of a list came without one.
+    field = ".".join(_short(part) for part in path if isinstance(part, str)) or None
+    name = field or whole
     if kind == "missing":
         return field, f"{name} is required."
     if kind == "extra_forbidden":
         return field, f"{name} is not a field here."
     if kind in ("value_error", "assertion_error"):
-        text = message.split(", ", 1)[-1]
-        return field, f"{name} {text}." if field else f"{text[0].upper()}{text[1:]}."
-    takes = message.removeprefix("Input should be ").replace("a valid ", "a ", 1)
-    return field, f"{name} takes {takes[0].lower()}{takes[1:]}{_shown(problem.get('input'))}."
+        return field, f"{name} {context['error']}."
+    takes = _TAKES[kind].format_map(context).replace("'", "") if kind in _TAKES else "another value"
+    return field, f"{name} takes {takes}{_shown(problem.get('input'))}."
+
+
+def _short(part: str) -> str:
+    """A part of a field's name as it can be shown: a caller may send any."""
+    return part if part and len(part) <= 60 and part.isprintable() else ascii(part[:60])
 
 
 def _shown(value: object) -> str:
-    return f", not {value!r}" if isinstance(value, bool | int | float | None) or (
-        isinstance(value, str) and len(value) <= 60 and value.isprintable()
-    ) else ""  # fmt: skip
+    if isinstance(value, str) and len(value) <= 60 and value.isprintable():
+        return f", not {value!r}"
+    if isinstance(value, bool | int | float | None) and abs(value or 0) < 10**60:
+        return f", not {json.dumps(value)}"
+    return ""
 
 
 def validated(adapter: TypeAdapter[M], value: Any, request: Request) -> M:
@@ -187,6 +229,19 @@ def query_of(model: type[M]) -> Callable[[Request], Coroutine[Any, Any, M]]:
         return validated(adapter, given, request)
 
     return read
+
+
+def refuse_unknown_parameters(request: Request) -> None:
+    """Refuses what a route does not take in the query string, such as a field that belongs into its body.
+
+    Raises:
+        Invalid: it names the first of them.
+    """
+    extra = request.scope["route"].openapi_extra or {}
+    known = {parameter["name"] for parameter in extra.get("parameters", ())}
+    for name in request.query_params:
+        if name not in known:
+            raise Invalid(f"{_short(name)} is not a field of the query string here.", field=_short(name))
 
 
 def described(*, body: type[BaseModel] | None = None, query: type[BaseModel] | None = None) -> dict[str, Any]:

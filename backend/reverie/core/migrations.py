@@ -1,7 +1,7 @@
 """Bringing a database to this version's schema, and refusing one that Reverie cannot serve.
 
-The migrations themselves are Alembic's, in the folder ``alembic`` beside ``backend``: an editable install finds it there,
-and ``alembic upgrade head`` runs the same ones from the root of the repository.
+The migrations themselves are Alembic's, in the folder ``alembic`` beside ``backend``: an editable install finds it
+there, and ``alembic upgrade head`` runs the same ones from the root of the repository.
 """
 
 import time
@@ -49,8 +49,6 @@ def upgrade(database_url: str) -> None:
         command.upgrade(config, "head")
     except DBAPIError as error:
         raise StartError(_sentence(error.orig)) from error
-    except psycopg.Error as error:
-        raise StartError(_sentence(error)) from error
 
 
 def needed() -> str:
@@ -70,8 +68,8 @@ def current(database_url: str) -> str | None:
     try:
         with engine(database_url).connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
-    except psycopg.Error as error:
-        raise StartError(_sentence(error)) from error
+    except DBAPIError as error:
+        raise StartError(_sentence(error.orig)) from error
 
 
 def check(database_url: str) -> None:
@@ -95,7 +93,7 @@ def refuse_newer(found: str | None) -> None:
     known = {script.revision for script in _scripts().walk_revisions()}
     if found is not None and found not in known:
         raise StartError(
-            f"The store was written by a newer version of Reverie (schema {found}, this version knows up to {needed()}): "
+            f"The store was written by a newer version of Reverie (its schema is {found}, this version's {needed()}): "
             "install that version, or name another database."
         )
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from reverie.core.errors import WrongField
 from reverie.core.http import Answer, Schema
 from reverie.core.paging import PageQuery
 from reverie.text.fields import Content, Identifier, JsonObject, Language, Moment, Text
@@ -84,8 +85,10 @@ class RememberIn(Schema):
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "RememberIn":
-        if (self.traces is None) == (self.messages is None):
-            raise ValueError("takes either traces or messages")
+        if self.traces is None and self.messages is None:
+            raise WrongField("traces", "is required, or messages in its place")
+        if self.traces is not None and self.messages is not None:
+            raise WrongField("traces", "cannot be given together with messages")
         return self
 
 
@@ -180,7 +183,7 @@ class TracePatch(Schema):
             raise ValueError("takes at least one field to change")
         for name in ("content", "kind", "salience", "language"):
             if name in self.model_fields_set and getattr(self, name) is None:
-                raise ValueError(f"takes {name} with a value, not null")
+                raise WrongField(name, "takes a value, not null")
         return self
 
 

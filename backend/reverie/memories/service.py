@@ -236,7 +236,8 @@ class MemoryService:
                 if draft.given.embedding is not None:
                     draft.vector = supplied(draft.given.embedding, self._model.dim)
             except ValidationError as error:
-                draft.reject(complaint(error)[1], _shown_id(raw))
+                whole = "The trace" if body.messages is None else "The message"
+                draft.reject(complaint(error, whole)[1], _shown_id(raw))
             except ValueError as error:
                 draft.reject(f"embedding {error}.", _shown_id(raw))
             drafts.append(draft)

@@ -34,7 +34,13 @@ class MemoryTrace(Base):
             postgresql_where=text("conversation_id IS NOT NULL"),
         ),
         Index("memory_trace_external", "user_id", "external_id", postgresql_where=text("external_id IS NOT NULL")),
-        Index("memory_trace_meta", "meta", postgresql_using="gin", postgresql_ops={"meta": "jsonb_path_ops"}),
+        Index(
+            "memory_trace_meta",
+            "meta",
+            postgresql_using="gin",
+            postgresql_ops={"meta": "jsonb_path_ops"},
+            postgresql_with={"gin_pending_list_limit": 128},
+        ),
         {"info": WALLED},
     )
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
+from reverie.core.errors import WrongField
 from reverie.core.http import Answer, Schema
 from reverie.memories.schemas import Kind, Role
 from reverie.recall.filters import jsonpath
@@ -69,9 +70,9 @@ class RecallQuery(Schema):
     @model_validator(mode="after")
     def _times_agree(self) -> "RecallQuery":
         if self.time_window is not None and (self.since is not None or self.until is not None):
-            raise ValueError("takes either time_window or since and until")
+            raise WrongField("time_window", "cannot be given together with since or until")
         if self.since is not None and self.until is not None and self.since > self.until:
-            raise ValueError("takes a since that is not after until")
+            raise WrongField("since", "takes a time that is not after until")
         return self
 
 

@@ -87,8 +87,8 @@ async def _make_week(connection: Connection, week: Week) -> list[str]:
 
 
 async def _make(connection: Connection, week: Week, parent: str, models: list[IndexedModel]) -> str:
-    # Everything stands before ATTACH, which then has nothing to build. An empty table needs no CHECK of its range: there
-    # is nothing to scan, and one that stays would be weighed against every query.
+    # Everything stands before ATTACH, which then has nothing to build. An empty table needs no CHECK of its range:
+    # there is nothing to scan, and one that stays would be weighed against every query.
     table = week.table(parent)
     await connection.execute(SQL.text("create_table", table=table, parent=parent))
     await connection.execute(SQL.text("revoke", table=table))

@@ -48,7 +48,9 @@ ALTER TABLE {table} ADD PRIMARY KEY (user_id, trace_id, head, model_id, piece)
 ALTER TABLE {table} ADD FOREIGN KEY (user_id, trace_id) REFERENCES memory_trace (user_id, id) ON DELETE CASCADE
 
 -- name: lexemes_index
-CREATE INDEX {index} ON {table} USING gin (lexemes)
+-- Every search reads what is pending: 4 MB, the default, take 9 ms; 128 kB take 0.2 ms and half of what it costs to
+-- have none when 1000 bodies are inserted (53 ms instead of 104).
+CREATE INDEX {index} ON {table} USING gin (lexemes) WITH (gin_pending_list_limit = 128)
 
 -- name: attach
 ALTER TABLE {parent} ATTACH PARTITION {table} FOR VALUES FROM ('{lower}') TO ('{upper}')

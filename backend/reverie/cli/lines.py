@@ -1,0 +1,137 @@
+"""Reading a file of traces or of chat messages, one JSON object a line. Pure functions over an iterable of lines.
+
+A line is a trace as ``POST /memory/remember`` takes it, with a ``user_id`` of its own if it likes; or a message as chat
+APIs write it (``role``, ``content``, ``name``, …); or a whole conversation of these: ``{"messages": […]}``.
+
+A turn without ``external_id`` and ``occurred_at`` is a new turn each time it is remembered. So that a file can be
+imported again, each such line gets an ``external_id`` made of everything in the file up to it: the same file, also one
+that has grown since, is known again, while a second "Yes." further down stays a turn of its own.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+CHAT_FIELDS = frozenset(
+    {"name", "tool_calls", "tool_call_id", "function_call", "refusal", "audio", "annotations", "id", "type", "status"}
+)
+"""What chat APIs write beside role and content; of these only the name is remembered."""
+
+ROLES = {"developer": "system", "function": "tool"}
+"""Roles of chat APIs by the name that they have here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One trace to remember, and the line it stands in. ``size`` is that of its JSON in bytes."""
+
+    line: int
+    user: str
+    trace: dict[str, Any]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A line, or a trace of it, that is not remembered, and why; the reason is a sentence."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A message without text, such as one that only calls a tool."""
+
+    line: int
+
+
+def read(
+    lines: Iterable[bytes], user: str | None = None, conversation: str | None = None
+) -> Iterator[Item | Fault | Passed]:
+    """What stands in a file, in its order; ``user`` and ``conversation`` are meant where a line names none."""
+    so_far = hashlib.sha256()
+    for number, raw in enumerate(lines, 1):
+        text = raw.strip()
+        if not text:
+            continue
+        so_far.update(text + b"\n")
+        digest = so_far.hexdigest()[:32]
+        try:
+            yield from _line(number, text, digest, user, conversation)
+        except ValueError as error:
+            yield Fault(number, str(error))
+
+
+def _line(number: int, text: bytes, digest: str, user: str | None, conversation: str | None) -> Iterator[Item | Passed]:
+    value = _object(text)
+    owner = value.pop("user_id", user)
+    if owner is None:
+        raise ValueError("user_id is required: in the line, or for all of them by --user.")
+    if not isinstance(owner, str):
+        raise ValueError("user_id takes a string.")
+    if "messages" not in value:
+        yield _item(number, owner, value, conversation, digest, len(text))
+        return
+    conversation = value.pop("conversation_id", None) or conversation or f"import-{digest}"
+    messages = value.pop("messages")
+    if value:
+        raise ValueError(f"{next(iter(value))} is not a field beside messages.")
+    if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
+        raise ValueError("messages takes a list of JSON objects.")
+    for index, message in enumerate(messages):
+        yield _item(number, owner, message, conversation, f"{digest}-{index}", len(text) // len(messages))
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text.removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON: {error.msg} at column {error.colno}.") from None
+    if isinstance(value, list):
+        raise ValueError("it is a JSON array: write one object a line.")
+    if not isinstance(value, dict):
+        raise ValueError("it takes a JSON object.")
+    return value
+
+
+def _item(
+    number: int, user: str, value: dict[str, Any], conversation: str | None, digest: str, size: int
+) -> Item | Passed:
+    trace = _from_message(value) if _is_message(value) else dict(value)
+    if trace is None:
+        return Passed(number)
+    if conversation is not None and trace.get("conversation_id") is None:
+        trace["conversation_id"] = conversation
+    if is_turn(trace) and trace.get("external_id") is None and trace.get("occurred_at") is None:
+        trace["external_id"] = f"import-{digest}"
+    return Item(number, user, trace, size)
+
+
+def is_turn(trace: dict[str, Any]) -> bool:
+    """Whether the service takes it for a turn, which is no other's duplicate without a time or an id."""
+    kind = trace.get("kind")
+    return kind == "turn" or (kind is None and bool(trace.get("role") or trace.get("conversation_id")))
+
+
+def _is_message(value: dict[str, Any]) -> bool:
+    return "role" in value and (
+        not CHAT_FIELDS.isdisjoint(value) or value["role"] in ROLES or isinstance(value.get("content"), list)
+    )
+
+
+def _from_message(value: dict[str, Any]) -> dict[str, Any] | None:
+    """The trace that a message is; None without text. Fields of neither kind are left for the service to refuse."""
+    trace = {name: given for name, given in value.items() if name not in CHAT_FIELDS}
+    content = value.get("content")
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        content = "\n".join(part for part in parts if isinstance(part, str))
+    if not content:
+        return None
+    speaker = value.get("speaker") or value.get("name")
+    trace |= {"content": content, "role": ROLES.get(value["role"], value["role"])}
+    return trace | ({"speaker": speaker} if speaker is not None else {})

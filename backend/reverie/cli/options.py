@@ -1,0 +1,29 @@
+"""What the commands share: how the service is reached, the example in every help, the options of a list."""
+
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url", envvar="REVERIE_URL", help="Where the service is; by default on this machine, at REVERIE_PORT."
+    ),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key", envvar="REVERIE_KEY", help="The API key; by default the one in the file `key` of REVERIE_HOME."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+User = Annotated[str, typer.Option("--user", "-u", help="Whose memory it is.")]
+TraceIds = Annotated[list[UUID] | None, typer.Option("--trace", help="The id of a trace; repeat it for several.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="How many to show.")]
+Cursor = Annotated[str | None, typer.Option("--cursor", help="Go on where the list before ended.")]
+
+
+def example(*commands: str) -> str:
+    """The end of a command's help: what one would type."""
+    return "\b\nExample:\n" + "\n".join(f"  {command}" for command in commands)

@@ -1,0 +1,85 @@
+"""What commands print: tables for people, JSON for programs; answers to standard output, remarks to standard error."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import typer
+
+from reverie.cli.text import plain
+
+if TYPE_CHECKING:
+    import re
+
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+NARROW = 100
+"""Columns of an output that is no terminal."""
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Where people read."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else NARROW)
+
+
+def show(*what: "RenderableType") -> None:
+    """Prints for people; strings are taken as they are."""
+    out = console()
+    for one in what:
+        if isinstance(one, str):
+            out.print(plain(one), markup=False, soft_wrap=True)
+        else:
+            out.print(one)
+
+
+def show_json(value: object) -> None:
+    """Prints JSON, the only thing on standard output."""
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def remark(*sentences: str, style: str = "yellow") -> None:
+    """Says something beside the answer."""
+    out = console(stderr=True)
+    for sentence in sentences:
+        out.print(plain(sentence), style=style, markup=False, soft_wrap=True)
+
+
+def table(*columns: str, right: Iterable[str] = (), whole: Iterable[str] = ()) -> "Table":
+    """An empty table; columns in ``right`` hold numbers, those in ``whole`` are never wrapped."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name in columns:
+        made.add_column(
+            name,
+            justify="right" if name in right else "left",
+            no_wrap=name in whole,
+            overflow="fold" if name in whole else "ellipsis",
+        )
+    return made
+
+
+def rows(made: "Table", items: Sequence[Sequence[Any]]) -> "Table":
+    """Fills a table; strings are taken as they are, never as markup."""
+    from rich.text import Text
+
+    for item in items:
+        made.add_row(*(cell if isinstance(cell, Text) else Text(plain("" if cell is None else cell)) for cell in item))
+    return made
+
+
+def marked(text: str, found: "re.Pattern[str] | None") -> "Text":
+    """A text in which what the pattern finds stands out."""
+    from rich.text import Text
+
+    made = Text(plain(text))
+    if found is not None:
+        made.highlight_regex(found, "bold")
+    return made

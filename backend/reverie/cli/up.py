@@ -1,0 +1,270 @@
+"""`reverie up`: the whole service in one command, on this machine."""
+
+import asyncio
+import importlib
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reverie.cli.exits import Failure
+from reverie.cli.options import example
+from reverie.cli.output import console, remark
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from reverie.cli.client import Client
+    from reverie.core.config import Settings
+    from reverie.embedded.supervisor import Program, Servers
+
+SLOW, AGAIN = 2.0, 10.0
+"""Seconds after which a step that still runs is told of, and told of again."""
+
+READY_SECONDS = 60.0
+"""What the API may take until it can serve."""
+
+LOGS = {"postgresql": "postgres.log", "redis": "redis.log"}
+PARTS = {"postgresql": "PostgreSQL", "redis": "Redis", "encoder": "the embedding model"}
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this file."""
+    app.command(epilog=example("reverie up", "reverie up --home ~/memories --port 8010"))(up)
+
+
+def up(
+    home: Annotated[Path | None, typer.Option(help="The folder in which everything is kept (REVERIE_HOME).")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on (REVERIE_PORT).")] = None,
+    sample: Annotated[bool, typer.Option(help="Begin an empty store with a small conversation to try it on.")] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    timings: Annotated[bool, typer.Option("--timings", help="Print where the time of the start went.")] = False,
+) -> None:
+    """Start PostgreSQL, Redis, the API and a worker here, and serve until Ctrl-C.
+
+    With DATABASE_URL or REDIS_URL set, those servers are used instead. On an empty store a first admin key is made and
+    kept in the file `key` of the home, where the other commands look for it.
+    """
+    from reverie.core.config import load_settings
+    from reverie.embedded.supervisor import run_until_stopped
+
+    settings = load_settings(reverie_home=home, reverie_port=port, reverie_log_level="error" if quiet else None)
+    teller = Teller(quiet=quiet)
+    run_until_stopped(serve(settings, teller, sample=sample, timings=timings or settings.reverie_log_level == "debug"))
+    teller.show("Stopped.")
+
+
+class Teller:
+    """Says what is going on, and keeps how long each step took."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.serving = False
+        self.steps: list[tuple[str, float]] = [("this command", process_seconds())]
+        self._quiet = quiet
+        self._out = console()
+
+    def show(self, *lines: "RenderableType") -> None:
+        """Prints for people, unless they asked for quiet."""
+        for line in () if self._quiet else lines:
+            self._out.print(line, markup=False, soft_wrap=True)
+
+    def hear(self, line: str) -> None:
+        """What the servers have to say: progress before we serve, afterwards a fault."""
+        if self.serving:
+            remark(line)
+        else:
+            self.show(line)
+
+    @contextmanager
+    def step(self, name: str, doing: str) -> Iterator[None]:
+        """A part of the start; ``doing`` is said once it takes longer than SLOW seconds, and again."""
+        began, loop = time.monotonic(), asyncio.get_running_loop()
+
+        def tell() -> None:
+            nonlocal timer
+            seconds = round(time.monotonic() - began)
+            self.show(f"{doing} …" if seconds < AGAIN else f"{doing} … {seconds} s")
+            timer = loop.call_later(AGAIN, tell)
+
+        timer = loop.call_later(SLOW, tell)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self.steps.append((name, time.monotonic() - began))
+
+
+async def serve(settings: "Settings", teller: Teller, *, sample: bool, timings: bool) -> None:
+    """Starts everything, says so, and serves until cancelled.
+
+    Raises:
+        StartError: one sentence that says what to do.
+    """
+    from reverie import __version__
+    from reverie.cli.client import Client, local_url
+    from reverie.embedded.supervisor import running
+
+    # Loaded while PostgreSQL starts: each takes a noticeable part of the start.
+    migrations = asyncio.ensure_future(asyncio.to_thread(importlib.import_module, "reverie.core.migrations"))
+    async with AsyncExitStack() as stack:
+        with teller.step("PostgreSQL and Redis, side by side", "Starting PostgreSQL and Redis"):
+            servers = await stack.enter_async_context(running(settings, teller.hear))
+        with teller.step("migrations", "Bringing the schema up to date"):
+            await asyncio.to_thread((await migrations).upgrade, servers.settings.database_url)
+        url = local_url(settings.reverie_host, settings.reverie_port)
+        key = await start_api(servers, url, teller)
+        ready = process_seconds()
+        with Client(url, key, f"from {servers.home.key}") as client:
+            said = await greeting(client, key, servers.home.key, teller, sample=sample)
+        await servers.start(program(servers, "The worker", "worker"))
+        teller.show(f"Reverie {__version__} serves at {url}, ready after {ready:.1f} s. Ctrl-C ends it.", *said)
+        if timings:
+            teller.show(*timing_lines(teller.steps, ready))
+        teller.serving = True
+        try:
+            await asyncio.Event().wait()
+        finally:
+            teller.serving = False
+            teller.show("Stopping …")
+
+
+async def start_api(servers: "Servers", url: str, teller: Teller) -> str:
+    """Starts the API and waits until it can serve; meanwhile finds or makes the first key, and returns it."""
+    from reverie.embedded.supervisor import one_failure
+
+    api = program(servers, "The API", "api")
+    await servers.start(api)
+    with one_failure():
+        async with asyncio.TaskGroup() as group:
+            key = group.create_task(first_key(servers, teller))
+            group.create_task(until_ready(api, url, servers.home.log, teller))
+    return key.result()
+
+
+async def greeting(
+    client: "Client", key: str, key_file: Path, teller: Teller, *, sample: bool
+) -> "list[RenderableType]":
+    """What a person wants to see of a service that has just started, a line each; fills an empty store."""
+    from reverie.cli import greeting as say
+
+    try:
+        known = await asyncio.to_thread(say.stock, client)
+        if known.latest is not None:
+            command = say.curl(client.url, key_file, known.latest)
+            return ["", str(known), *say.ending(client.url, key_file, command)]
+        if not sample:
+            command = say.curl(client.url, key_file, None)
+            return ["", "The store is empty.", *say.ending(client.url, key_file, command, key=key)]
+        with teller.step("sample conversation", "Remembering a sample conversation"):
+            turns = await asyncio.to_thread(say.remember_sample, client)
+        with teller.step("two questions", "Asking about it"):
+            answers = [await asyncio.to_thread(say.ask, client, question) for question in say.QUESTIONS]
+    except Failure as failure:
+        return ["", str(failure)]
+    command = say.curl(client.url, key_file, say.SAMPLE_USER, say.QUESTIONS[-1])
+    return [
+        "",
+        f"The store was empty; now it remembers {turns} turns of two friends and their assistant:",
+        *(line for answered in answers for line in ("", *say.told(answered))),
+        *say.ending(client.url, key_file, command, key=key),
+    ]
+
+
+def program(servers: "Servers", name: str, command: str) -> "Program":
+    """One of our own commands as a child."""
+    from reverie.embedded.supervisor import Program
+
+    # -P: a folder `reverie` where we were started must not be taken for the package.
+    environment = servers.environment() | {"REVERIE_LOG_LEVEL": servers.settings.reverie_log_level}
+    return Program(name, [sys.executable, "-P", "-m", "reverie", command], environment)
+
+
+async def first_key(servers: "Servers", teller: Teller) -> str:
+    """The key in the home. Where there is none, an admin key of the default space is made and kept there (0600)."""
+    from reverie.cli.client import read_key
+    from reverie.embedded.home import write_private
+
+    path = servers.home.key
+    if path.exists():
+        return read_key(path)
+    with teller.step("first key", "Making the first key"):
+        # Loaded while the API starts, which takes longer.
+        auth = await asyncio.to_thread(importlib.import_module, "reverie.auth.service")
+        database = importlib.import_module("reverie.core.database").Database(servers.settings)
+        await database.open()
+        try:
+            keys = auth.KeyService(database)
+            space = await keys.ensure_space(auth.DEFAULT_SPACE)
+            made = await keys.create(space, "first", ["read", "write", "admin"])
+        finally:
+            await database.close()
+    write_private(path, made.key)
+    return str(made.key)
+
+
+async def until_ready(api: "Program", url: str, logs: Path, teller: Teller) -> None:
+    """Waits until the API answers that it is ready.
+
+    Raises:
+        StartError: it ended, or READY_SECONDS have passed; the sentence says which part is not there.
+    """
+    from reverie.core.errors import StartError
+    from reverie.embedded.supervisor import answers
+
+    deadline = time.monotonic() + READY_SECONDS
+    with teller.step("API with its model", "Starting the API, which loads the embedding model"):
+        while not await answers(f"{url}/health/ready"):
+            if api.ends:
+                raise StartError("The API ended before it was ready; what it said stands above.")
+            if time.monotonic() > deadline:
+                raise StartError(unready(await asyncio.to_thread(_health, url), logs))
+            await asyncio.sleep(0.03)
+
+
+def unready(health: dict[str, Any] | None, logs: Path) -> str:
+    """The sentence that says why we are not ready; ``health`` is what the API answered, None for nothing."""
+    if health is None:
+        return f"The API did not answer within {READY_SECONDS:g} s; what it said stands above."
+    down = {name: part for name, part in health["parts"].items() if part["status"] == "down" and part["needed"]}
+    parts = [
+        f"{PARTS.get(name, name)} is down: {part['detail']}"
+        + (f" Its log is {logs / LOGS[name]}." if name in LOGS and (logs / LOGS[name]).exists() else "")
+        for name, part in down.items()
+    ]
+    return f"Not ready after {READY_SECONDS:g} s. {' '.join(parts)}"
+
+
+def _health(url: str) -> dict[str, Any] | None:
+    from reverie.cli.client import Client
+
+    with Client(url, None) as client:
+        try:
+            found: dict[str, Any] = client.get("/health/ready", also=(503,))
+        except Failure:
+            return None
+    return found
+
+
+def process_seconds() -> float:
+    """How long this process has run; where `scripts/up` became it, since that was started. 0 where nobody can tell."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        began = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - began
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0
+
+
+def timing_lines(steps: Sequence[tuple[str, float]], ready: float) -> list[str]:
+    """Where the time of the start went."""
+    width = max(len(name) for name, _ in steps)
+    return [
+        "",
+        *(f"  {name:<{width}}  {seconds:6.2f} s" for name, seconds in steps),
+        f"  {'ready':<{width}}  {ready:6.2f} s",
+    ]
