@@ -170,7 +170,14 @@ async def _keep(kind: Kind, folder: Path) -> None:
         await _closed(folder / "alive")
     finally:
         await server.stop()
-        answer.unlink(missing_ok=True)
+        _leave(answer)
+
+
+def _leave(answer: Path) -> None:
+    """Takes the answer back; the last one removes the folder, which pytest did not if it was killed."""
+    answer.unlink(missing_ok=True)
+    if not list(answer.parent.glob("*.json")):
+        shutil.rmtree(answer.parent, ignore_errors=True)
 
 
 def _place(path: Path) -> Place:

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests.embedded.helpers import alive, place_in
 
 from reverie.core.errors import StartError
 from reverie.embedded.account import Place
 from reverie.embedded.postgres import OWNER, SUPERUSER, Postgres, socket_folder
-from tests.embedded.conftest import alive, place_in
 
 
 def postgres_in(place: Place) -> Postgres:

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 import redis
 import redis.exceptions
+from tests.embedded.helpers import place_in
 
 from reverie.embedded.account import Place
 from reverie.embedded.redis import Redis
-from tests.embedded.conftest import place_in
 
 
 async def test_keeps_what_it_was_given(open_folder: Path) -> None:

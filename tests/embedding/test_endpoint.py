@@ -1,6 +1,7 @@
 """The endpoint's embedder against a real server that misbehaves."""
 
 import asyncio
+import base64
 import json
 import math
 import socket
@@ -49,6 +50,18 @@ def test_the_url_may_end_in_any_of_its_forms(stand_in: StandIn, tail: str) -> No
     assert embedder.dim == DIM
     assert "Authorization" not in stand_in.headers[0]
     embedder.close()
+
+
+def test_user_and_password_of_the_url_are_sent_and_not_logged(
+    stand_in: StandIn, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    embedder = EndpointEmbedder(stand_in.url.replace("//", "//ada:open-sesame@"), "words")
+    assert embedder.dim == DIM
+    embedder.close()
+    assert stand_in.headers[0]["Authorization"] == "Basic " + base64.b64encode(b"ada:open-sesame").decode()
+    assert "/v1/embeddings" in caplog.text
+    assert "open-sesame" not in caplog.text
 
 
 def test_the_dimension_is_asked_for_once(endpoint: EndpointEmbedder, stand_in: StandIn) -> None:

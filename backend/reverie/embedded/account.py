@@ -9,7 +9,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,38 +148,43 @@ def runs(account: Account | None, program: Path) -> bool:
     return done.returncode == 0
 
 
-def reachable(account: Account | None, source: Path, program: str, servers: Path) -> Path:
-    """``source``, or a copy of it below ``servers`` when the account cannot run the program where it is.
+def reachable(account: Account | None, base: Path, parts: Sequence[str], program: str, servers: Path) -> Path:
+    """``base``, or a copy of its ``parts`` below ``servers`` when the account cannot run the program where it is.
 
     Args:
         account: who shall run it; nothing is copied for ourselves.
-        source: the program, or the folder that it needs around it.
-        program: the program's path below ``source``; empty when that is the program itself.
+        base: the folder that holds all the parts.
+        parts: the files and folders that the program needs, itself among them, relative to ``base``.
+        program: the program, relative to ``base``.
         servers: a folder that the account may enter.
 
     Raises:
         StartError: the account cannot run the copy either.
     """
-    if account is None or runs(account, source / program):
-        return source
-    copy = servers / "programs" / f"{source.name}-{int((source / program).stat().st_mtime)}"
+    if account is None or runs(account, base / program):
+        return base
+    copy = servers / "programs" / f"{Path(program).name}-{int((base / program).stat().st_mtime)}"
     if not copy.exists():
-        _copy_program(source, copy)
+        _copy_parts(base, parts, copy)
     if not runs(account, copy / program):
         raise StartError(f"The user {account.name}, who runs the servers for root, cannot run {copy / program}.")
     return copy
 
 
-def _copy_program(source: Path, copy: Path) -> None:
+def _copy_parts(base: Path, parts: Sequence[str], copy: Path) -> None:
     copy.parent.mkdir(exist_ok=True)
-    copy.parent.chmod(0o755)
+    for older in copy.parent.glob(copy.name.rpartition("-")[0] + "-*"):
+        shutil.rmtree(older)
     draft = copy.with_name(copy.name + ".new")
-    if source.is_dir():
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(source, draft, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a"))
-    else:
-        shutil.copy(source, draft)
-    draft.chmod(0o755)
+    draft.mkdir()
+    for part in parts:
+        (draft / part).parent.mkdir(parents=True, exist_ok=True)
+        if (base / part).is_dir():
+            shutil.copytree(base / part, draft / part, ignore=shutil.ignore_patterns("include", "*.a"))
+        else:
+            shutil.copy(base / part, draft / part)
+    for folder in (copy.parent, draft, *(path for path in draft.rglob("*") if path.is_dir())):
+        folder.chmod(0o755)
     draft.rename(copy)
 
 

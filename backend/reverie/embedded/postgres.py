@@ -218,15 +218,21 @@ class Postgres:
 
     async def _run(self, program: str, *arguments: str) -> Process:
         installed = self._programs or postgres_programs(self._major)
-        folder = reachable(self._place.account, installed, "bin/postgres", self._place.folder)
         return await Process.start(
-            [str(folder / "bin" / program), *arguments],
+            [str(self._reachable(installed) / "bin" / program), *arguments],
             environment={"PATH": os.defpath, "TZ": "UTC"},
             on_our_death=Signals.SIGINT,
             folder=self._place.folder,
             account=self._place.account,
             log=self._log,
         )
+
+    def _reachable(self, installed: Path) -> Path:
+        """Where the account can run what is ``installed``, which is the package and the libraries beside it."""
+        base, package = installed.parents[1], installed.parent.name
+        name = f"{package}/{installed.name}"
+        parts = [name, *(part for part in (f"{package}.libs",) if (base / part).exists())]
+        return reachable(self._place.account, base, parts, f"{name}/bin/postgres", self._place.folder) / name
 
     def _ready(self, pid: int) -> bool:
         """Whether the postmaster says so in its pid file (miscadmin.h: the pid comes first, its status eighth)."""

@@ -120,9 +120,10 @@ class Redis:
         return True
 
     async def _launch(self) -> None:
-        program = reachable(self._place.account, self._program or redis_program(), "", self._place.folder)
+        program = self._program or redis_program()
+        base = reachable(self._place.account, program.parent, [program.name], program.name, self._place.folder)
         self._process = await Process.start(
-            [str(program), "-"],
+            [str(base / program.name), "-"],
             environment={"PATH": os.defpath, "TZ": "UTC"},
             folder=self._place.folder,
             account=self._place.account,
