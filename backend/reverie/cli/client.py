@@ -40,9 +40,12 @@ class Client:
 
         Raises:
             Misused: the URL is none.
+            Misconfigured: the key cannot be one.
         """
         import httpx
 
+        if key and not (key.isascii() and key.isprintable()):
+            raise Misconfigured(f"The key that came {key_from} holds a sign that no key has.")
         self.url = url.rstrip("/")
         self._key_from = key_from
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -57,8 +60,6 @@ class Client:
             )
         except (httpx.InvalidURL, ValueError):
             host = None
-        except UnicodeEncodeError:
-            raise Misconfigured(f"The key that came {key_from} holds a sign that no key has.") from None
         if not host or not self.url.startswith(("http://", "https://")):
             raise Misused(f"--url takes a URL such as http://127.0.0.1:8000, not {url!r}.")
 
@@ -138,7 +139,9 @@ class Client:
         sentence = document["detail"]
         match response.status_code:
             case 401:
-                raise Refused(f"{sentence} It came {self._key_from}; --key or REVERIE_KEY name another.", 401)
+                raise Refused(
+                    f"{sentence.rstrip('.')} (it came {self._key_from}): give one with --key or REVERIE_KEY.", 401
+                )
             case 404:
                 raise Nothing(sentence)
             case 429 | 503:
@@ -162,13 +165,13 @@ def connect(url: str | None, key: str | None, *, needs_key: bool = True) -> Clie
         SettingsError: a setting is wrong.
     """
     if url and (key or not needs_key):
-        return Client(url, key, "by --key or REVERIE_KEY")
+        return Client(url, key, "from --key or REVERIE_KEY")
     from reverie.core.config import load_settings
 
     settings = load_settings()
     address = url or local_url(settings.reverie_host, settings.reverie_port)
     if key or not needs_key:
-        return Client(address, key, "by --key or REVERIE_KEY")
+        return Client(address, key, "from --key or REVERIE_KEY")
     path = settings.reverie_home.expanduser() / "key"
     return Client(address, read_key(path), f"from {path}")
 
@@ -222,4 +225,5 @@ def _encoded(body: Mapping[str, Any]) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    return str(error).strip().rstrip(".") or type(error).__name__
+    reason = str(error).strip().rstrip(".")
+    return reason.partition("] ")[2] if reason.startswith("[Errno") else reason or type(error).__name__

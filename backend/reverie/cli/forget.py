@@ -33,7 +33,10 @@ def forget(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Forget traces of a user, with their vectors and links; a receipt stays. Asks before it does so."""
+    """Forget traces of a user, after asking.
+
+    Their vectors and links go with them; a receipt stays.
+    """
     if bool(trace) == everything:
         raise Misused("Say what to forget: either --trace ID (as often as needed) or --all.")
     body = {"user_id": user, "scope": _scope(trace or []), "reason": reason}

@@ -32,6 +32,9 @@ HELD = 5000
 LISTED = 20
 """Rejected lines that are shown; --json lists all."""
 
+ALONE = "None of the traces was accepted: "
+"""How the service begins its refusal of a single trace."""
+
 Advance = Callable[[int], None]
 
 
@@ -120,7 +123,8 @@ class Batches:
         if refused.status not in (400, 413, 422):
             raise refused
         if len(batch) == 1 or (refused.field or "").startswith("user_id"):
-            self._tally.rejected.extend(Fault(item.line, str(refused)) for item in batch)
+            reason = str(refused).removeprefix(ALONE)
+            self._tally.rejected.extend(Fault(item.line, reason) for item in batch)
             return
         for item in batch:
             self._remember(user, [item])
@@ -147,10 +151,11 @@ def import_file(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remember a file of traces or chat messages, one JSON object a line.
+    """Remember a file of traces or chat messages.
 
-    A line is a trace as the API takes it, a chat message with role and content, or a conversation {"messages": […]}.
-    Importing a file again, also one that has grown, doubles nothing; an import that broke off goes on in that way.
+    The file holds one JSON object a line: a trace as the API takes it, a chat message with role and content, or a
+    conversation {"messages": […]}. Importing a file again, also one that has grown, doubles nothing; an import that
+    broke off goes on in that way.
     """
     tally = Tally()
     with connect(url, key) as client, _opened(file) as source:

@@ -28,7 +28,7 @@ Space = Annotated[
 commands = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Make, list and revoke API keys: in the database of DATABASE_URL, else with an admin key over HTTP.",
+    help="Make, list and revoke API keys.\n\nIn the database of DATABASE_URL, else with an admin key over HTTP.",
     epilog=example('reverie key create "the chat bot"', "reverie key list"),
 )
 
@@ -160,7 +160,7 @@ def list_keys(space: Space = None, url: Url = None, key: Key = None, as_json: As
     if as_json:
         show_json(found)
         return
-    made = table("id", "name", "prefix", "scopes", "made", "revoked", whole=("id", "prefix"))
+    made = table("id", "name", "scopes", "state", whole=("id",))
     show(rows(made, [_cells(one) for one in found]))
 
 
@@ -177,5 +177,5 @@ def revoke(
 
 
 def _cells(one: dict[str, Any]) -> list[str]:
-    times = (moment(one["created_at"]), moment(one["revoked_at"]))
-    return [one["id"], one["name"], one["prefix"], " ".join(one["scopes"]), *times]
+    state = f"revoked {moment(one['revoked_at'])}" if one["revoked_at"] else f"made {moment(one['created_at'])}"
+    return [one["id"], one["name"], " ".join(one["scopes"]), state]

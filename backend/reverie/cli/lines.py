@@ -119,7 +119,9 @@ def is_turn(trace: dict[str, Any]) -> bool:
 
 def _is_message(value: dict[str, Any]) -> bool:
     return "role" in value and (
-        not CHAT_FIELDS.isdisjoint(value) or value["role"] in ROLES or isinstance(value.get("content"), list)
+        not CHAT_FIELDS.isdisjoint(value)
+        or _known_role(value["role"]) != value["role"]
+        or isinstance(value.get("content"), list)
     )
 
 
@@ -133,5 +135,9 @@ def _from_message(value: dict[str, Any]) -> dict[str, Any] | None:
     if not content:
         return None
     speaker = value.get("speaker") or value.get("name")
-    trace |= {"content": content, "role": ROLES.get(value["role"], value["role"])}
+    trace |= {"content": content, "role": _known_role(value["role"])}
     return trace | ({"speaker": speaker} if speaker is not None else {})
+
+
+def _known_role(role: object) -> object:
+    return ROLES.get(role, role) if isinstance(role, str) else role

@@ -11,7 +11,7 @@ from reverie.cli.options import AsJson, Cursor, Key, Limit, Url, User, example
 from reverie.cli.output import remark, rows, show, show_json, table
 from reverie.cli.text import count, moment, one_line
 
-PARTS = {"postgresql": "PostgreSQL", "redis": "Redis", "encoder": "the embedding model"}
+PARTS = {"postgresql": "PostgreSQL", "redis": "Redis", "encoder": "Embedding model"}
 
 
 def register(app: typer.Typer) -> None:

@@ -51,7 +51,7 @@ def _ended(sentence: str, code: int) -> int:
 
 
 def _misused(error: typer.TyperException) -> int:
-    message = getattr(error, "format_message", error.__str__)()
+    message = str(getattr(error, "format_message", error.__str__)()).replace("Value error, ", "")
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "reverie"
     if type(error).__name__ == "NoArgsIsHelpError":

@@ -1,5 +1,6 @@
 """What commands print: tables for people, JSON for programs; answers to standard output, remarks to standard error."""
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-NARROW = 100
-"""Columns of an output that is no terminal."""
+WIDTH = 120
+"""Columns of an output that is no terminal, unless COLUMNS says otherwise."""
 
 
 def console(*, stderr: bool = False) -> "Console":
@@ -25,7 +26,7 @@ def console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else NARROW)
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() or "COLUMNS" in os.environ else WIDTH)
 
 
 def show(*what: "RenderableType") -> None:

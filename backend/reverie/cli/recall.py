@@ -111,7 +111,9 @@ def explanation(answer: dict[str, Any]) -> list[str]:
 
 
 def _shares(scores: dict[str, float]) -> str:
-    return "\n".join(f"{ARMS.get(plain(name), plain(name))} {score:.2f}" for name, score in scores.items() if score)
+    return "\n".join(
+        f"{ARMS.get(plain(name), plain(name))} {score:.2f}" for name, score in scores.items() if score >= 0.005
+    )
 
 
 def _listed(text: str | None) -> list[str] | None:

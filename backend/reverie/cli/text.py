@@ -17,7 +17,7 @@ DEGRADED = {
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _WORD = re.compile(r"\w+")
-_ENDINGS = ("'s", "ing", "ies", "ed", "es", "s", "y")
+_ENDINGS = ("'s", "ing", "ies", "ed", "es", "s", "e", "y")
 _COMMON = frozenset(
     _WORD.findall(
         "a about an and any are as at be been but by can could did do does for from get had has have he her his how i "
@@ -67,10 +67,10 @@ def pattern(question: str) -> "re.Pattern[str] | None":
 
 
 def stem(word: str) -> str:
-    """What the forms of a word have in common, roughly; at least four letters are left."""
+    """What the forms of a word have in common, roughly; at least three letters are left."""
     lowered = word.lower()
     for ending in _ENDINGS:
-        if lowered.endswith(ending) and len(lowered) - len(ending) >= 4:
+        if lowered.endswith(ending) and len(lowered) - len(ending) >= 3:
             return lowered[: -len(ending)]
     return lowered
 

@@ -30,7 +30,7 @@ READY_SECONDS = 60.0
 """What the API may take until it can serve."""
 
 LOGS = {"postgresql": "postgres.log", "redis": "redis.log"}
-PARTS = {"postgresql": "PostgreSQL", "redis": "Redis", "encoder": "the embedding model"}
+PARTS = {"postgresql": "PostgreSQL", "redis": "Redis", "encoder": "The embedding model"}
 
 
 def register(app: typer.Typer) -> None:
@@ -45,9 +45,10 @@ def up(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     timings: Annotated[bool, typer.Option("--timings", help="Print where the time of the start went.")] = False,
 ) -> None:
-    """Start PostgreSQL, Redis, the API and a worker here, and serve until Ctrl-C.
+    """Start the whole service here, until Ctrl-C.
 
-    With DATABASE_URL or REDIS_URL set, those servers are used instead. On an empty store a first admin key is made and
+    PostgreSQL, Redis, the API and a worker, with all data in one folder, the home; with DATABASE_URL or REDIS_URL set,
+    those servers are used instead. On an empty store a first admin key is made and
     kept in the file `key` of the home, where the other commands look for it.
     """
     from reverie.core.config import load_settings
@@ -83,19 +84,20 @@ class Teller:
     @contextmanager
     def step(self, name: str, doing: str) -> Iterator[None]:
         """A part of the start; ``doing`` is said once it takes longer than SLOW seconds, and again."""
-        began, loop = time.monotonic(), asyncio.get_running_loop()
+        began = time.monotonic()
 
-        def tell() -> None:
-            nonlocal timer
-            seconds = round(time.monotonic() - began)
-            self.show(f"{doing} …" if seconds < AGAIN else f"{doing} … {seconds} s")
-            timer = loop.call_later(AGAIN, tell)
+        async def tell() -> None:
+            await asyncio.sleep(SLOW)
+            self.show(f"{doing} …")
+            while True:
+                await asyncio.sleep(AGAIN)
+                self.show(f"{doing} … {time.monotonic() - began:.0f} s")
 
-        timer = loop.call_later(SLOW, tell)
+        telling = asyncio.ensure_future(tell())
         try:
             yield
         finally:
-            timer.cancel()
+            telling.cancel()
             self.steps.append((name, time.monotonic() - began))
 
 
@@ -135,15 +137,13 @@ async def serve(settings: "Settings", teller: Teller, *, sample: bool, timings: 
 
 async def start_api(servers: "Servers", url: str, teller: Teller) -> str:
     """Starts the API and waits until it can serve; meanwhile finds or makes the first key, and returns it."""
-    from reverie.embedded.supervisor import one_failure
+    from reverie.cli.client import read_key
+    from reverie.embedded.supervisor import side_by_side
 
     api = program(servers, "The API", "api")
     await servers.start(api)
-    with one_failure():
-        async with asyncio.TaskGroup() as group:
-            key = group.create_task(first_key(servers, teller))
-            group.create_task(until_ready(api, url, servers.home.log, teller))
-    return key.result()
+    await side_by_side([until_ready(api, url, servers.home.log, teller), ensure_key(servers, teller)])
+    return read_key(servers.home.key)
 
 
 async def greeting(
@@ -167,32 +167,34 @@ async def greeting(
     except Failure as failure:
         return ["", str(failure)]
     command = say.curl(client.url, key_file, say.SAMPLE_USER, say.QUESTIONS[-1])
-    return [
+    lines: list[RenderableType] = [
         "",
         f"The store was empty; now it remembers {turns} turns of two friends and their assistant:",
-        *(line for answered in answers for line in ("", *say.told(answered))),
-        *say.ending(client.url, key_file, command, key=key),
     ]
+    for answered in answers:
+        lines += ["", *say.told(answered)]
+    return [*lines, *say.ending(client.url, key_file, command, key=key)]
 
 
 def program(servers: "Servers", name: str, command: str) -> "Program":
     """One of our own commands as a child."""
     from reverie.embedded.supervisor import Program
 
+    settings = servers.settings
+    # What goes well is told here already, so the children keep to what does not, unless a level was asked for.
+    level = settings.reverie_log_level if "reverie_log_level" in settings.model_fields_set else "warning"
+    environment = servers.environment() | {"REVERIE_LOG_LEVEL": level}
     # -P: a folder `reverie` where we were started must not be taken for the package.
-    environment = servers.environment() | {"REVERIE_LOG_LEVEL": servers.settings.reverie_log_level}
     return Program(name, [sys.executable, "-P", "-m", "reverie", command], environment)
 
 
-async def first_key(servers: "Servers", teller: Teller) -> str:
-    """The key in the home. Where there is none, an admin key of the default space is made and kept there (0600)."""
-    from reverie.cli.client import read_key
+async def ensure_key(servers: "Servers", teller: Teller) -> None:
+    """Makes an admin key of the default space and keeps it in the home (0600), unless one is there."""
     from reverie.embedded.home import write_private
 
-    path = servers.home.key
-    if path.exists():
-        return read_key(path)
-    with teller.step("first key", "Making the first key"):
+    if servers.home.key.exists():
+        return
+    with teller.step("first key, meanwhile", "Making the first key"):
         # Loaded while the API starts, which takes longer.
         auth = await asyncio.to_thread(importlib.import_module, "reverie.auth.service")
         database = importlib.import_module("reverie.core.database").Database(servers.settings)
@@ -203,8 +205,7 @@ async def first_key(servers: "Servers", teller: Teller) -> str:
             made = await keys.create(space, "first", ["read", "write", "admin"])
         finally:
             await database.close()
-    write_private(path, made.key)
-    return str(made.key)
+    write_private(servers.home.key, made.key)
 
 
 async def until_ready(api: "Program", url: str, logs: Path, teller: Teller) -> None:
