@@ -281,7 +281,7 @@ SET enable_bitmapscan = on
 AS $function$
 #variable_conflict use_column
 -- BM25 (Robertson and Zaragoza, 2009) over the users' bodies, with the idf that is never negative (ln(1 + ...)).
--- idf_mass is the sum of the idf of all terms, also of those that no body has: what a score could be at most, by k1 + 1.
+-- idf_mass is the sum of the idf of all terms, also of those that no body has: times k1 + 1, the most a score can be.
 -- Document frequencies are those of all bodies of the users, so that scores mean the same with filters and without.
 DECLARE
     v_space uuid := nullif(current_setting('reverie.space', true), '')::uuid;
@@ -326,10 +326,12 @@ BEGIN
         RETURN;
     END IF;
 
-    -- A user too large for that: count first, take the candidates from the rarest terms up to the cap, score these by
-    -- all terms. A term that stands in more than ten caps of bodies is not counted further.
+    -- A user too large for that: count first, take the candidates from the rarest terms up to the cap (beyond it while
+    -- they are few beside the limit), score these by all terms. No term is counted beyond fifty caps of bodies.
     SELECT array_agg({idf} ORDER BY f.n),
-           string_agg(f.q::text, '|') FILTER (WHERE f.before + f.hits <= p_cap OR f.before < 4 * p_limit)
+           string_agg(f.q::text, '|') FILTER (
+               WHERE f.before + f.hits <= p_cap OR f.before = 0 OR (f.before < 4 * p_limit AND f.hits < 50 * p_cap)
+           )
     INTO v_idf, v_query
     FROM (
         SELECT t.n, t.q, c.df, c.hits, coalesce(sum(c.hits) OVER rarer, 0) AS before
@@ -339,7 +341,7 @@ BEGIN
                 SELECT {fits} AS fits
                 FROM memory_body AS b
                 WHERE b.lexemes @@ (v_users && t.q) AND {mine}
-                LIMIT 10 * p_cap
+                LIMIT 50 * p_cap
             ) AS b
         ) AS c
         WINDOW rarer AS (ORDER BY c.df, t.n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
@@ -356,7 +358,7 @@ BEGIN
         ) AS score
         FROM memory_body AS b
         WHERE b.lexemes @@ (v_users && v_query) AND {mine} AND {fits}
-        LIMIT 10 * p_cap
+        LIMIT 50 * p_cap
     ) AS p
     ORDER BY p.score DESC, p.trace_id DESC
     LIMIT p_limit;

@@ -33,7 +33,7 @@ BODIES = (RememberIn, TraceIn, MessageIn, TracePatch, RecallIn, ForgetIn, KeyIn,
 
 
 def create_app(settings: Settings | None = None, embedder: Embedder | None = None) -> FastAPI:
-    """The application; every path stands at the root and under ``/v1``. ``embedder`` stands in for the settings' one."""
+    """The application; every path stands at the root and under ``/v1``. ``embedder``, if given, is used as it is."""
     chosen = settings or load_settings()
 
     @asynccontextmanager
@@ -56,6 +56,7 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
         version=__version__,
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.limits = limits_from(chosen)
     app.add_middleware(BodyLimit, limit=chosen.reverie_max_body_bytes)

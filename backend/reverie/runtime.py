@@ -9,9 +9,9 @@ from reverie.auth.service import KeyService
 from reverie.core.config import Settings
 from reverie.core.database import Database
 from reverie.core.errors import StartError
-from reverie.core.migrations import check
 from reverie.core.queue import Bell
 from reverie.core.redis import Redis
+from reverie.core.schema import check
 from reverie.embedding.encoder import Encoder
 from reverie.embedding.protocol import Embedder, EmbeddingError
 from reverie.embedding.registry import build_embedder, model_identity

@@ -51,7 +51,8 @@ def migrate() -> None:
     """Create or upgrade the schema of DATABASE_URL."""
     from reverie.cli.output import show
     from reverie.core.config import load_settings
-    from reverie.core.migrations import needed, upgrade
+    from reverie.core.migrations import upgrade
+    from reverie.core.schema import needed
 
     settings = load_settings()
     if settings.database_url is None:

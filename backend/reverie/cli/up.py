@@ -29,6 +29,8 @@ SLOW, AGAIN = 2.0, 10.0
 READY_SECONDS = 60.0
 """What the API may take until it can serve."""
 
+MIGRATIONS = "reverie.core.migrations"
+
 LOGS = {"postgresql": "postgres.log", "redis": "redis.log"}
 PARTS = {"postgresql": "PostgreSQL", "redis": "Redis", "encoder": "The embedding model"}
 
@@ -111,13 +113,15 @@ async def serve(settings: "Settings", teller: Teller, *, sample: bool, timings: 
     from reverie.cli.client import Client, local_url
     from reverie.embedded.supervisor import running
 
-    # Loaded while PostgreSQL starts: each takes a noticeable part of the start.
-    migrations = asyncio.ensure_future(asyncio.to_thread(importlib.import_module, "reverie.core.migrations"))
+    if not (settings.reverie_home / "home.json").exists():
+        # A new store is migrated: what that needs is loaded while PostgreSQL starts.
+        loading = asyncio.ensure_future(asyncio.to_thread(importlib.import_module, MIGRATIONS))
+        loading.add_done_callback(lambda done: done.exception())
     async with AsyncExitStack() as stack:
         with teller.step("PostgreSQL and Redis, side by side", "Starting PostgreSQL and Redis"):
             servers = await stack.enter_async_context(running(settings, teller.hear))
         with teller.step("migrations", "Bringing the schema up to date"):
-            await asyncio.to_thread((await migrations).upgrade, servers.settings.database_url)
+            await asyncio.to_thread(bring_up_to_date, str(servers.settings.database_url))
         url = local_url(settings.reverie_host, settings.reverie_port)
         key = await start_api(servers, url, teller)
         ready = process_seconds()
@@ -133,6 +137,14 @@ async def serve(settings: "Settings", teller: Teller, *, sample: bool, timings: 
         finally:
             teller.serving = False
             teller.show("Stopping …")
+
+
+def bring_up_to_date(database_url: str) -> None:
+    """Migrates a store whose schema is not this version's; what does so is loaded only then."""
+    from reverie.core import schema
+
+    if schema.current(database_url) != schema.needed():
+        importlib.import_module(MIGRATIONS).upgrade(database_url)
 
 
 async def start_api(servers: "Servers", url: str, teller: Teller) -> str:

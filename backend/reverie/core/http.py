@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from reverie.core.errors import (
     BadRequest,
@@ -97,7 +98,7 @@ def parse_json(raw: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         first = error
     try:
-        return json.loads(raw.decode("utf-8"), parse_constant=_refuse_number, parse_float=_finite)
+        return json.loads(raw.decode("utf-8"), parse_constant=_refuse_number, parse_float=_finite, parse_int=_whole)
     except UnicodeDecodeError:
         raise BadRequest("The body takes UTF-8 text.") from None
     except RecursionError:
@@ -117,6 +118,12 @@ def _finite(text: str) -> float:
     return value
 
 
+def _whole(text: str) -> int | float:
+    """As orjson reads it: a double beyond 64 bits. One beyond that too stays, to be refused in the trace that holds it."""
+    value = int(text)
+    return value if -(2**63) <= value < 2**64 or abs(value) >= 10**308 else float(value)
+
+
 _TAKES = {
     "model_type": "a JSON object",
     "model_attributes_type": "a JSON object",
@@ -134,8 +141,8 @@ _TAKES = {
     "float_type": "a number",
     "float_parsing": "a number",
     "finite_number": "a finite number",
-    "greater_than_equal": "a number of at least {ge}",
-    "less_than_equal": "a number of at most {le}",
+    "greater_than_equal": "a number of at least {ge:g}",
+    "less_than_equal": "a number of at most {le:g}",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "uuid_type": "a UUID",
@@ -145,9 +152,7 @@ _TAKES = {
 """What a field takes, in our words, by pydantic's kind of error and with its context."""
 
 
-def complaint(
-    error: ValidationError | RequestValidationError, whole: str = "The body"
-) -> tuple[str | None, str]:
+def complaint(error: ValidationError | RequestValidationError, whole: str = "The body") -> tuple[str | None, str]:
     """The first problem of a validation as (field, one sentence that names the field and what it takes).
 
     ``whole`` is what the sentence is about where no single field is at fault.
@@ -165,8 +170,10 @@ def complaint(
         return field, f"{name} is not a field here."
     if kind in ("value_error", "assertion_error"):
         return field, f"{name} {context['error']}."
-    takes = _TAKES[kind].format_map(context).replace("'", "") if kind in _TAKES else "another value"
-    return field, f"{name} takes {takes}{_shown(problem.get('input'))}."
+    takes = (
+        _TAKES[kind].format_map(context).replace("'", "").replace("True", "true") if kind in _TAKES else "another value"
+    )
+    return field, f"{name} takes {takes}{_shown(problem.get('input'), kind)}."
 
 
 def _short(part: str) -> str:
@@ -174,9 +181,9 @@ def _short(part: str) -> str:
     return part if part and len(part) <= 60 and part.isprintable() else ascii(part[:60])
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, kind: str) -> str:
     if isinstance(value, str) and len(value) <= 60 and value.isprintable():
-        return f", not {value!r}"
+        return f", not {value if kind.endswith('_equal') else repr(value)}"
     if isinstance(value, bool | int | float | None) and abs(value or 0) < 10**60:
         return f", not {json.dumps(value)}"
     return ""
@@ -293,6 +300,15 @@ class BodyLimit:
         await ProblemJson(error.problem(scope["path"]), error.status, headers)(scope, receive, send)
 
 
+def _methods(request: Request) -> list[str]:
+    """All methods that the path takes; the router knows only those of its first route."""
+    return [
+        method
+        for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """Every fault, ours or the framework's, becomes one problem document."""
 
@@ -308,9 +324,9 @@ def install_error_handlers(app: FastAPI) -> None:
     async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
         if error.status_code == MethodNotAllowed.status:
-            allowed = (error.headers or {}).get("Allow", "")
-            sentence = f"{request.url.path} takes {allowed or 'another method'}, not {request.method}."
-            return await ours(request, MethodNotAllowed(sentence, headers=dict(error.headers or {})))
+            allowed = ", ".join(_methods(request))
+            sentence = f"{request.url.path} takes {allowed}, not {request.method}."
+            return await ours(request, MethodNotAllowed(sentence, headers={"Allow": allowed}))
         known = PROBLEMS.get(error.status_code, BadRequest)
         sentence = f"There is nothing at {request.url.path}." if known is NotFound else str(error.detail)
         return await ours(request, known(sentence))

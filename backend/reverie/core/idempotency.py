@@ -94,8 +94,8 @@ async def idempotency(request: Request) -> Idempotency:
     database: Database = request.app.state.database
     if key is None:
         return Idempotency(database, None, b"")
-    if not 1 <= len(key) <= 255:
-        raise Invalid("Idempotency-Key takes 1 to 255 characters.", field="Idempotency-Key")
+    if not 1 <= len(key) <= 255 or not key.isprintable():
+        raise Invalid("Idempotency-Key takes 1 to 255 printable characters.", field="Idempotency-Key")
     hashed = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode())
     hashed.update(await request.body())
     return Idempotency(database, key, hashed.digest())

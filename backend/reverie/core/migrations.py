@@ -1,23 +1,24 @@
 """Bringing a database to this version's schema, and refusing one that Reverie cannot serve.
 
+Imported only by what migrates: Alembic takes a good part of a second to load.
+
 The migrations themselves are Alembic's, in the folder ``alembic`` beside ``backend``: an editable install finds it
 there, and ``alembic upgrade head`` runs the same ones from the root of the repository.
 """
 
 import time
-from pathlib import Path
 from typing import Any
 
 import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from reverie.core.errors import StartError
+from reverie.core.schema import FOLDER, first_line, needed, plain_url, refuse_newer, unreachable
 
 MINIMUM_SERVER = 16
 MINIMUM_PGVECTOR = (0, 8)
@@ -51,59 +52,11 @@ def upgrade(database_url: str) -> None:
         raise StartError(_sentence(error.orig)) from error
 
 
-def needed() -> str:
-    """The revision of the schema that this version of Reverie works with."""
-    head = _scripts().get_current_head()
-    if head is None:
-        raise StartError(f"The migrations are missing from {_folder()}: install Reverie again.")
-    return head
-
-
-def current(database_url: str) -> str | None:
-    """The revision of a database's schema; None for one that has none.
-
-    Raises:
-        StartError: the server cannot be reached.
-    """
-    try:
-        with engine(database_url).connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
-    except DBAPIError as error:
-        raise StartError(_sentence(error.orig)) from error
-
-
-def check(database_url: str) -> None:
-    """Makes sure that a database has exactly the schema of this version.
-
-    Raises:
-        StartError: it has an older one, a newer one or none.
-    """
-    found = current(database_url)
-    refuse_newer(found)
-    if found != needed():
-        raise StartError("The schema of the database is not up to date: run `reverie migrate` and start again.")
-
-
-def refuse_newer(found: str | None) -> None:
-    """Refuses a revision that this version does not know.
-
-    Raises:
-        StartError: the store was written by a newer version.
-    """
-    known = {script.revision for script in _scripts().walk_revisions()}
-    if found is not None and found not in known:
-        raise StartError(
-            f"The store was written by a newer version of Reverie (its schema is {found}, this version's {needed()}): "
-            "install that version, or name another database."
-        )
-
-
 def engine(database_url: str) -> Engine:
     """An engine for either scheme. libpq reads the URL, so everything that psycopg understands works here too."""
-    plain = database_url.replace("postgresql+psycopg://", "postgresql://", 1)
 
     def connect() -> "psycopg.Connection[tuple[Any, ...]]":
-        return psycopg.connect(plain, application_name="reverie-migrate", connect_timeout=5)
+        return psycopg.connect(plain_url(database_url), application_name="reverie-migrate", connect_timeout=5)
 
     return create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool)
 
@@ -167,29 +120,17 @@ def _older(version: str | None) -> bool:
     return tuple(int(number) for number in numbers[:2] if number.isdigit()) < MINIMUM_PGVECTOR
 
 
-def _folder() -> Path:
-    return Path(__file__).parents[3] / "alembic"
-
-
 def _config() -> Config:
-    folder = _folder()
-    if not (folder / "env.py").is_file():
-        raise StartError(
-            f"The migrations are missing from {folder}: install Reverie from a checkout with `pip install -e .`."
-        )
+    needed()
     config = Config()
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     return config
 
 
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
-
-
 def _sentence(error: BaseException | None) -> str:
-    reason = (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".")
+    reason = first_line(error)
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
-        return f"PostgreSQL does not let us in ({reason}): check DATABASE_URL."
+        return unreachable(error)
     if isinstance(error, psycopg.errors.LockNotAvailable):
         return "Another session holds a lock on Reverie's tables: run `reverie migrate` again when it is done."
     return f"The schema could not be upgraded ({reason}): mend that and run `reverie migrate` again."

@@ -1,5 +1,11 @@
 -- Forgetting: what would go, and that it goes. Every block names the user; row-level security stands behind.
 
+-- name: lock_user
+-- Locks the user until the transaction ends, so that a remember or an embedding that comes late waits, and raises its
+-- version. No row comes back of a user who is not there, and has no traces either.
+UPDATE memory_user SET version = greatest(version + 1, %b), updated_at = %b WHERE space_id = %b AND user_id = %b
+RETURNING user_id
+
 -- name: counts
 -- What hangs on the traces of a scope; null means all traces of the user.
 WITH gone AS MATERIALIZED (

@@ -8,9 +8,15 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from reverie.core.database import ReadSession, WriteSession
+from reverie.core.ids import milliseconds
 from reverie.core.queries import Queries
 
 SQL = Queries("reverie.forgetting")
+
+
+async def lock_user(session: WriteSession, space_id: UUID, user_id: UUID, now: datetime) -> bool:
+    """Keeps everybody else from writing for the user until the transaction ends; False when there is no such user."""
+    return bool(await session.fetch(SQL["lock_user"], (milliseconds(now), now, space_id, user_id)))
 
 
 async def counts(

@@ -11,7 +11,6 @@ from reverie.core.idempotency import Claim
 from reverie.core.ids import user_uuid, uuid7
 from reverie.forgetting import repository
 from reverie.forgetting.schemas import Counts, ForgetIn, ForgetOut
-from reverie.memories.repository import touch_version
 from reverie.working.focus import Focus
 
 
@@ -30,24 +29,29 @@ class ForgettingService:
         """
         space_id, user_id = principal.space_id, user_uuid(principal.space_id, body.user_id)
         ids, now = body.scope.ids(), clock.now()
+        focus = await self._focus.count(user_id, ids)
         if body.dry_run:
-            async with self._database.reading(space_id) as session:
+            async with self._database.writing(space_id) as session:
                 counted, shown = await repository.counts(session, user_id, ids)
-            _found(body, counted)
-            return _out(None, counted, shown).model_dump()
+                _found(body, counted)
+                out = _out(None, counted | {"focus": focus}, shown)
+                await claim.keep(session, 200, out.model_dump())
+            return out.model_dump()
         receipt_id = uuid7(now)
         async with self._database.writing(space_id) as session:
             # Locks the user first: a remember or an embedding that comes late waits, and finds the traces gone.
-            await touch_version(session, space_id, user_id, now)
-            counted, shown = await repository.counts(session, user_id, ids)
+            standing = await repository.lock_user(session, space_id, user_id, now)
+            counted, shown = await repository.counts(session, user_id, ids if standing else [])
             _found(body, counted)
-            await repository.forget(session, user_id, ids)
+            counted["focus"] = focus
+            if standing:
+                await repository.forget(session, user_id, ids)
             scope = "all" if ids is None else "traces"
             await repository.insert_receipt(session, space_id, user_id, receipt_id, scope, body.reason, counted, now)
             out = _out(receipt_id, counted, shown)
             await claim.keep(session, 200, out.model_dump())
-        focus = await (self._focus.drop(user_id) if ids is None else self._focus.remove(user_id, ids))
-        return out.model_copy(update={"counts": out.counts.model_copy(update={"focus": focus})}).model_dump()
+        await (self._focus.drop(user_id) if ids is None else self._focus.remove(user_id, ids))
+        return out.model_dump()
 
 
 def _found(body: ForgetIn, counted: dict[str, int]) -> None:
@@ -56,6 +60,4 @@ def _found(body: ForgetIn, counted: dict[str, int]) -> None:
 
 
 def _out(receipt_id: UUID | None, counted: dict[str, int], shown: list[UUID]) -> ForgetOut:
-    return ForgetOut(
-        receipt_id=receipt_id, dry_run=receipt_id is None, counts=Counts(**counted, focus=0), trace_ids=shown
-    )
+    return ForgetOut(receipt_id=receipt_id, dry_run=receipt_id is None, counts=Counts(**counted), trace_ids=shown)

@@ -1,5 +1,6 @@
 """The embedding model that a store was filled with, and the check that the settings still mean the same."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -43,7 +44,7 @@ async def ensure_model(
         StartError: the store's vectors were made by another model.
     """
     async with database.maintenance() as connection:
-        await connection.execute("SELECT pg_advisory_lock(hashtext('reverie.model'))")
+        await _take_turns(connection)
         cursor = await connection.execute("SELECT id, name, dim, precision FROM model WHERE active")
         row = await cursor.fetchone()
         active = Model(*row) if row else None
@@ -57,6 +58,16 @@ async def ensure_model(
             active = await _activate(connection, name, dim, precision)
         await add_indexes(connection, active)
     return active
+
+
+async def _take_turns(connection: Connection) -> None:
+    # Polled: a session that waits for the lock holds a snapshot, for which CREATE INDEX CONCURRENTLY would wait.
+    while True:
+        cursor = await connection.execute("SELECT pg_try_advisory_lock(hashtext('reverie.model'))")
+        row = await cursor.fetchone()
+        if row and row[0]:
+            return
+        await asyncio.sleep(0.05)
 
 
 def _described(name: str, dim: int, precision: str) -> str:

@@ -60,8 +60,11 @@ edge AS (
     FROM (
         SELECT g.id AS dst, coalesce(
             lag(g.id) OVER (PARTITION BY g.conversation_id ORDER BY g.id),
+            -- The end of the chain, which need not be the newest id: a batch that was encoded for long has older ones.
             (SELECT t.id FROM memory_trace t
              WHERE t.user_id = p.user_id AND t.conversation_id = g.conversation_id
+               AND NOT EXISTS (SELECT FROM memory_edge e
+                               WHERE e.user_id = t.user_id AND e.src = t.id AND e.type = 'next')
              ORDER BY t.id DESC LIMIT 1)
         ) AS src
         FROM stored JOIN given g USING (id), scope p
@@ -99,7 +102,7 @@ SET {column} = excluded.{column}, kind = excluded.kind, happened_at = excluded.h
 
 -- name: unembedded
 -- What an operation still has to encode: those of its traces that stand, are to have vectors, and have none.
-SELECT t.id, t.speaker, b.content
+SELECT t.id, t.speaker, b.content, t.updated_at
 FROM unnest(%b::uuid[]) AS wanted (id)
 JOIN memory_trace t ON t.user_id = %b AND t.id = wanted.id AND t.deleted_at IS NULL AND t.vectors
 JOIN memory_body b ON b.user_id = t.user_id AND b.trace_id = t.id
@@ -109,6 +112,12 @@ WHERE NOT EXISTS (
 )
 ORDER BY t.id
 LIMIT %b
+
+-- name: unchanged
+-- Those that are still as they were read, and are to have vectors; the user is locked.
+SELECT t.id FROM unnest(%b::uuid[], %b::timestamptz[]) AS r (id, updated_at)
+JOIN memory_trace t ON t.user_id = %b AND t.id = r.id
+WHERE t.deleted_at IS NULL AND t.vectors AND t.updated_at IS NOT DISTINCT FROM r.updated_at
 
 -- name: get_trace
 SELECT t.id, u.external_id, t.external_id, b.content, t.kind, t.role, t.speaker, t.conversation_id, t.language,

@@ -102,9 +102,15 @@ async def write_vectors(
 async def unembedded(
     session: ReadSession, user_id: UUID, trace_ids: Sequence[UUID], model: Model, limit: int
 ) -> list[Row]:
-    """(id, speaker, content) of traces that still need vectors."""
+    """(id, speaker, content, updated_at) of traces that still need vectors."""
     query = SQL.text("unembedded", model=model.id)
     return await session.fetch(query, (list(trace_ids), user_id, limit))
+
+
+async def unchanged(session: ReadSession, user_id: UUID, read: Sequence[Row]) -> set[UUID]:
+    """The ids of those rows of :func:`unembedded` that still hold; the user is locked before."""
+    rows = await session.fetch(SQL["unchanged"], ([row[0] for row in read], [row[3] for row in read], user_id))
+    return {row[0] for row in rows}
 
 
 async def get_trace(session: ReadSession, user_id: UUID, trace_id: UUID) -> Row | None:

@@ -13,7 +13,7 @@ from reverie.text.fields import Content, Identifier, JsonObject, Language, Momen
 
 Kind = Literal["turn", "note", "fact", "chunk", "summary", "entity"]
 Role = Literal["user", "assistant", "system", "tool"]
-Salience = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Salience = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
 MOST_TRACES = 1000
 
 

@@ -78,6 +78,10 @@ class Draft:
         """Whether it is still to be written."""
         return self.answer is None and self.twin is None and self.trace is not None
 
+    @property
+    def is_rejected(self) -> bool:
+        return self.answer is not None and self.answer.status == "rejected"
+
     def reject(self, error: str, external_id: str | None = None) -> None:
         self.answer = TraceAnswer(trace_id=None, external_id=external_id, status="rejected", error=error)
 
@@ -124,8 +128,9 @@ class MemoryService:
         self._identify(principal, body, drafts, now)
         await self._find_known(principal.space_id, user_id, drafts)
         new = [draft for draft in drafts if draft.is_new]
-        if all(draft.answer and draft.answer.status == "rejected" for draft in drafts):
-            raise Invalid(_why_none(drafts), field="traces" if body.messages is None else "messages")
+        if all((draft.twin or draft).is_rejected for draft in drafts):
+            what = "traces" if body.messages is None else "messages"
+            raise Invalid(_why_none(drafts, what), field=what)
         pending = [d for d in new if d.trace is not None and d.trace.vectors and d.vector is None]
         waited = wait and _small_enough(pending)
         failed = await self._encode(pending) if waited else False
@@ -151,9 +156,11 @@ class MemoryService:
             vectors = await self._encoder.documents([semantic_text(row[2], row[1]) for row in rows])
             async with self._database.writing(held.space_id) as session:
                 await repository.touch_version(session, held.space_id, held.user_id, clock.now())
-                pairs = [(row[0], vector) for row, vector in zip(rows, vectors, strict=True)]
+                # What was changed while it was encoded got its vectors from the change itself, or comes again.
+                standing = await repository.unchanged(session, held.user_id, rows)
+                pairs = [(row[0], vector) for row, vector in zip(rows, vectors, strict=True) if row[0] in standing]
                 await repository.write_vectors(session, held.user_id, pairs, self._model)
-            made += len(rows)
+            made += len(pairs)
 
     async def get(self, principal: Principal, user: str, trace_id: UUID) -> TraceOut:
         """A trace.
@@ -254,7 +261,7 @@ class MemoryService:
         ids = uuid7s(now, len(drafts))
         first: dict[bytes, Draft] = {}
         for draft, trace_id in zip(drafts, ids, strict=True):
-            if draft.given is None:
+            if draft.given is None or draft.answer is not None:
                 continue
             trace = self._new_trace(principal, body.conversation_id, draft.given, trace_id)
             draft.trace = trace
@@ -354,6 +361,8 @@ class MemoryService:
             answers = [_answer(draft, written, with_vector) for draft in drafts]
             left = [a.trace_id for a in answers if a.vectors == "pending" and a.trace_id is not None]
             operation_id = await self._leave(session, principal.space_id, user_id, left, now) if left else None
+            if all(answer.status == "rejected" for answer in answers):
+                raise Invalid(_why_none(drafts, "traces"), field="traces")
             status = 201 if waited or not left else 202
             out = RememberOut(
                 traces=answers, operation_id=operation_id, degraded=["encoder"] if failed and left else []
@@ -422,9 +431,11 @@ def _small_enough(pending: Sequence[Draft]) -> bool:
     return sum(len(draft.trace.content.encode()) for draft in pending if draft.trace) <= MOST_WAITED_BYTES
 
 
-def _why_none(drafts: Sequence[Draft]) -> str:
+def _why_none(drafts: Sequence[Draft], what: str) -> str:
     first = next((d.answer.error for d in drafts if d.answer is not None and d.answer.error), "")
-    return f"None of the {len(drafts)} was accepted; the first: {first}" if len(drafts) > 1 else str(first)
+    if len(drafts) == 1:
+        return f"None of the {what} was accepted: {first}"
+    return f"None of the {len(drafts)} {what} was accepted; the first: {first}"
 
 
 def _shown_id(raw: Any) -> str | None:

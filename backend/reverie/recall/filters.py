@@ -22,14 +22,15 @@ def jsonpath(conditions: dict[str, Any]) -> str:
 
 def _condition(name: str, wanted: object) -> str:
     first, *keys = name.split(".")
+    shown = name[:60]
     if first != "meta" or not keys or not all(keys):
-        raise ValueError(f"takes conditions on meta.<key>, not on {name!r}")
+        raise ValueError(f"takes conditions on meta.<key>, not on {shown!r}")
     path = "$" + "".join(f".{json.dumps(key)}" for key in keys)
     if not isinstance(wanted, dict):
-        return f"{path} == {_literal(name, wanted)}"
+        return f"{path} == {_literal(shown, wanted)}"
     if not wanted:
-        raise ValueError(f"takes an operator for {name}: {', '.join([*OPERATORS, '$in'])}")
-    return " && ".join(_comparison(name, path, operator, value) for operator, value in wanted.items())
+        raise ValueError(f"takes an operator for {shown}: {', '.join([*OPERATORS, '$in'])}")
+    return " && ".join(_comparison(shown, path, operator, value) for operator, value in wanted.items())
 
 
 def _comparison(name: str, path: str, operator: str, value: object) -> str:
@@ -38,7 +39,7 @@ def _comparison(name: str, path: str, operator: str, value: object) -> str:
             raise ValueError(f"takes a list with at least one value for $in of {name}")
         return "(" + " || ".join(f"{path} == {_literal(name, one)}" for one in value) + ")"
     if operator not in OPERATORS:
-        raise ValueError(f"takes one of {', '.join([*OPERATORS, '$in'])} for {name}, not {operator!r}")
+        raise ValueError(f"takes one of {', '.join([*OPERATORS, '$in'])} for {name}, not {operator[:60]!r}")
     return f"{path} {OPERATORS[operator]} {_literal(name, value)}"
 
 

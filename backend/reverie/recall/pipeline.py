@@ -93,6 +93,8 @@ class RecallService:
         only = None
         if text:
             only = await candidates.matching(self._database, space_id, user_ids, text, parameters, self._timeout)
+        if "hot" not in asked.tiers:
+            only = []
         bounds = Bounds(
             user_ids=user_ids,
             kinds=[KINDS[kind] for kind in asked.kinds or RECALLED_KINDS],
@@ -106,16 +108,17 @@ class RecallService:
 
     async def _search(self, space_id: UUID, question: Question, recipe: Recipe) -> dict[str, Arm]:
         searches: list[Awaitable[Arm]] = []
+        depth = max(recipe.depth, question.k)
         if recipe.lexical:
             # First, since it needs no vector: PostgreSQL works on it while the question is encoded.
             searches.append(
                 self._arm(
                     "lexical",
-                    lambda: lexical.search(self._database, space_id, question, recipe.depth, self._timeout),
+                    lambda: lexical.search(self._database, space_id, question, depth, self._timeout),
                 )
             )
         if recipe.semantic:
-            searches.append(self._arm("semantic", lambda: self._semantic(space_id, question, recipe.depth)))
+            searches.append(self._arm("semantic", lambda: self._semantic(space_id, question, depth)))
         if recipe.focus:
             searches.append(self._arm("focus", lambda: self._focused(question.bounds)))
         arms = list(await asyncio.gather(*searches))

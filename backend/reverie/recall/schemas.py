@@ -17,7 +17,7 @@ from reverie.text.fields import Identifier, JsonObject, Moment, Question
 MOST_USERS = 8
 MOST_WINDOW = timedelta(days=36_525)
 _UNITS = {"h": 1 / 24, "d": 1, "w": 7, "m": 30, "y": 365}
-_WINDOW = re.compile(r"(\d{1,6})([hdwmy])")
+_WINDOW = re.compile(r"([0-9]{1,6})([hdwmy])")
 
 HeadName = Literal["semantic", "situation", "entity"]
 Tier = Literal["hot", "warm", "cold"]

@@ -74,6 +74,15 @@ class Focus:
         members = [trace_id.bytes for trace_id in trace_ids]
         return await self._redis.attempt("focus.remove", lambda client: client.zrem(_key(user_id), *members)) or 0
 
+    async def count(self, user_id: UUID, trace_ids: Sequence[UUID] | None) -> int:
+        """How many of these traces (None: any) the focus of a user holds."""
+
+        async def count(client: redis.asyncio.Redis) -> int:
+            held = await client.zrange(_key(user_id), 0, -1)
+            return len(held if trace_ids is None else {trace_id.bytes for trace_id in trace_ids}.intersection(held))
+
+        return await self._redis.attempt("focus.count", count) or 0
+
     async def drop(self, user_id: UUID) -> int:
         """Empties the focus of a user; how many traces were in it."""
 
