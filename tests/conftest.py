@@ -15,7 +15,6 @@ import pytest
 from fastapi import FastAPI
 
 from reverie.app import create_app
-from reverie.auth.service import KeyService
 from reverie.core.config import Settings, load_settings
 from reverie.core.database import Database
 from reverie.core.migrations import upgrade
@@ -25,6 +24,7 @@ from reverie.memories.model import ensure_model
 from reverie.tiers.service import TierService, add_indexes
 
 if TYPE_CHECKING:
+    from reverie.auth.service import KeyService
     from tests.servers import SharedPostgres, SharedServers
 
 pytest_plugins = ["tests.servers"]

@@ -14,7 +14,7 @@ class StartError(Exception):
     """Reverie cannot start; the message is one sentence that says what to do."""
 
 
-class WrongField(ValueError):
+class WrongField(ValueError):  # noqa: N818
     """A field is at fault that shows only beside the others; for validators of whole models.
 
     The message is the end of a sentence about the field, as with every ``ValueError`` of a validator.

@@ -119,7 +119,7 @@ def _finite(text: str) -> float:
 
 
 def _whole(text: str) -> int | float:
-    """As orjson reads it: a double beyond 64 bits. One beyond that too stays, to be refused in the trace that holds it."""
+    """As orjson reads it: a double beyond 64 bits. One beyond doubles stays, to be refused in the trace that has it."""
     value = int(text)
     return value if -(2**63) <= value < 2**64 or abs(value) >= 10**308 else float(value)
 

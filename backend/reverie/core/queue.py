@@ -28,9 +28,9 @@ def deserialize(raw: bytes) -> dict[str, Any]:
     return loaded
 
 
-def arq_redis(url: str, timeout: float) -> ArqRedis:
+def arq_redis(url: str, timeout: float, answer_timeout: float | None = None) -> ArqRedis:
     """A client of arq that connects when it is first used (arq's own ``create_pool`` waits five seconds and raises)."""
-    pool = redis.asyncio.ConnectionPool.from_url(url, socket_connect_timeout=timeout)
+    pool = redis.asyncio.ConnectionPool.from_url(url, socket_connect_timeout=timeout, socket_timeout=answer_timeout)
     return ArqRedis(pool_or_conn=pool, job_serializer=serialize, job_deserializer=deserialize, default_queue_name=QUEUE)
 
 
@@ -39,7 +39,8 @@ class Bell:
 
     def __init__(self, settings: Settings) -> None:
         self.errors = 0
-        self._arq = arq_redis(settings.redis_url, settings.redis_timeout_seconds) if settings.redis_url else None
+        patience = settings.redis_timeout_seconds
+        self._arq = arq_redis(settings.redis_url, patience, patience) if settings.redis_url else None
 
     async def ring(self, operation_id: UUID, attempt: int = 0) -> bool:
         """Rings once for this attempt of an operation; False when Redis did not take it."""

@@ -75,14 +75,17 @@ edge AS (
 counted AS (
     UPDATE memory_user u
     SET traces = u.traces + (SELECT count(*) FROM stored), words = u.words + (SELECT coalesce(sum(words), 0) FROM body)
-    FROM scope s WHERE u.space_id = s.space_id AND u.user_id = s.user_id
+    WHERE u.user_id = %b
 )
+-- Looked up one by one, and only where nothing was stored: as a join it may read every trace of the store.
 SELECT g.id, stored.id IS NOT NULL, t.id, t.digest
 FROM given g
 LEFT JOIN stored USING (id)
-LEFT JOIN scope s ON true
-LEFT JOIN memory_trace t
-    ON stored.id IS NULL AND t.user_id = s.user_id AND t.identity = g.identity AND t.deleted_at IS NULL
+LEFT JOIN LATERAL (
+    SELECT m.id, m.digest FROM memory_trace m
+    WHERE stored.id IS NULL AND m.user_id = %b AND m.identity = g.identity AND m.deleted_at IS NULL
+    LIMIT 1
+) t ON true
 
 -- name: write_vectors
 -- Vectors made after their traces: all pieces of (trace, head, model) are replaced, for those traces that still stand.

@@ -86,7 +86,7 @@ async def write_traces(
         [t.vectors for t in traces], [None if t.source is None else Jsonb(t.source) for t in traces],
         [Jsonb(t.meta) for t in traces], [t.content for t in traces],
     )  # fmt: skip
-    parameters = (*columns, space_id, user_id, now, *_vector_arrays(vectors, model))
+    parameters = (*columns, space_id, user_id, now, *_vector_arrays(vectors, model), user_id, user_id)
     rows = await session.fetch(query, parameters)
     return {row[0]: Written(row[1], row[2], None if row[3] is None else bytes(row[3])) for row in rows}
 

@@ -1,0 +1,83 @@
+"""The service that is measured: one that is named, or a throw-away one (`bench/throwaway.py`)."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from bench.report import CannotMeasure
+from reverie.core.config import Settings
+
+_STOP_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Where the service is. ``database_url`` names the owner of its schema; ``own`` is False for one that was named."""
+
+    url: str
+    key: str
+    database_url: str
+    own: bool
+
+
+def named(url: str | None, key: str | None, database_url: str | None) -> Service | None:
+    """The service that the options name, or None when they name none.
+
+    Raises:
+        CannotMeasure: they name it in part only.
+    """
+    if url is not None and key is not None and database_url is not None:
+        return Service(url, key, database_url, own=False)
+    if url is None and key is None and database_url is None:
+        return None
+    raise CannotMeasure("--url, --key and --database-url go together: give all three, or none of them.")
+
+
+@contextmanager
+def service_at(service: Service | None) -> Iterator[Service]:
+    """``service``, or a throw-away one that ends with the block.
+
+    Raises:
+        CannotMeasure: the throw-away one does not start.
+    """
+    if service is not None:
+        yield service
+    else:
+        with _throw_away() as own:
+            yield own
+
+
+@contextmanager
+def _throw_away() -> Iterator[Service]:
+    command = [sys.executable, "-m", "bench.throwaway"]
+    with subprocess.Popen(  # noqa: S603 - ourselves
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment(), start_new_session=True
+    ) as keeper:
+        assert keeper.stdin is not None
+        assert keeper.stdout is not None
+        try:
+            line = keeper.stdout.readline()
+            if not line:
+                raise CannotMeasure("The throw-away service did not start; what it said stands above.")
+            yield Service(**orjson.loads(line), own=True)
+        finally:
+            keeper.stdin.close()
+            try:
+                keeper.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                keeper.kill()
+
+
+def _environment() -> dict[str, str]:
+    """The environment of a throw-away service: without the settings that would lead it to somebody's store."""
+    settings = {name.upper() for name in Settings.model_fields if not name.startswith(("embedding_", "memory_"))}
+    kept = {name: value for name, value in os.environ.items() if name.upper() not in settings}
+    root = str(Path(__file__).parent.parent)
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    return kept | {"REVERIE_CONFIG": os.devnull, "REVERIE_LOG_LEVEL": "warning", "PYTHONPATH": path}

@@ -1,0 +1,64 @@
+"""The measuring commands, as a person runs them: a smoke run each, on a throw-away service of its own."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+COMMANDS = Path(__file__).parents[2] / "bench"
+
+
+def run(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603
+        [COMMANDS / command, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_speed_measures_the_service_and_its_floor(tmp_path: Path) -> None:
+    report = tmp_path / "speed.json"
+
+    done = run("speed", "--quick", "--no-torch", "--json", str(report))
+
+    assert done.returncode == 0, done.stderr
+    assert "floor A" in done.stdout
+    found = json.loads(report.read_text())
+    assert [bar["name"] for bar in found["bars"]] == ["remember, of floor A's turns/s", "recall p50, of floor A's"]
+    (row,) = found["rows"]
+    for side in ("service", "floor A"):
+        assert len(row["sides"][side]["batch_ms"]) == 3
+        assert len(row["sides"][side]["question_ms"]) == 12
+    assert found["versions"]["fsync"] == found["versions"]["synchronous_commit"] == "on"
+
+
+def test_tenants_finds_the_exact_neighbours_of_every_size(tmp_path: Path) -> None:
+    report = tmp_path / "tenants.json"
+
+    done = run("tenants", "--quick", "--json", str(report))
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(report.read_text())
+    for row in found["rows"]:
+        assert all(share >= 0.97 for share in row["recall_at_10"].values())
+        scans = row["plans"]["vacuumed"]["scans"]
+        assert {scan["node"] for scan in scans} == {"Index Only Scan"}
+        assert sum(scan["rows"] for scan in scans) == row["traces"]
+
+
+@pytest.mark.parametrize("command", ["speed", "tenants"])
+def test_half_a_service_is_refused_in_one_sentence(command: str) -> None:
+    done = run(command, "--url", "http://127.0.0.1:1")
+
+    assert done.returncode == 2
+    assert "--url, --key and --database-url go together" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_database_that_is_not_there_is_one_sentence() -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
+
+    done = run("tenants", "--url", "http://127.0.0.1:1", "--key", "none", "--database-url", nowhere)
+
+    assert done.returncode == 2
+    assert "The database cannot be reached" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,188 @@
+"""Two spaces that hold the same users, what belongs to each, and one good request for every route."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import psycopg
+import redis
+from psycopg import sql
+
+from reverie.models import Base
+from tests.conftest import Api
+
+DIM = 384
+USER = "nora"
+CONVERSATION = "kitchen"
+SHARED = "The lighthouse keeper of Skagen collects blue glass."
+"""A text that both spaces remember, word for word."""
+
+TABLES = sorted(Base.metadata.tables)
+WALLED = sorted(name for name, table in Base.metadata.tables.items() if table.info.get("walled"))
+"""The tables that hold memory: behind row-level security by space."""
+
+
+def axis(n: int) -> list[float]:
+    """The unit vector along one axis."""
+    return [1.0 if place == n else 0.0 for place in range(DIM)]
+
+
+@dataclass(slots=True)
+class Person:
+    """Somebody with a key of all scopes, and everything of theirs that others must not reach."""
+
+    space: str
+    key: str
+    client: httpx.AsyncClient
+    secret: str
+    trace_ids: list[str] = field(default_factory=list)
+    operation_id: str = ""
+    key_id: str = ""
+    cursor: str = ""
+    users_cursor: str = ""
+    idempotency_key: str = "the same key in both spaces"
+
+
+@dataclass(slots=True)
+class House:
+    """A running API with two spaces."""
+
+    api: Api
+    owner: "psycopg.Connection[tuple[Any, ...]]"
+    """A connection as the owner of the schema, in autocommit, whom no policy binds."""
+
+    redis: redis.Redis
+    ours: Person
+    theirs: Person
+    poor: dict[str, httpx.AsyncClient]
+    """Callers in our space with one scope each."""
+
+    def state(self) -> dict[str, object]:
+        """Everything that is stored, as the owner sees it: the rows of each table and their hash, and Redis."""
+        rows = {row[0]: row[1:] for row in self.owner.execute(_FINGERPRINTS).fetchall()}
+        keys = sorted(self.redis.scan_iter("focus:*"))
+        return {**rows, "focus": [(key, self.redis.zrange(key, 0, -1, withscores=True)) for key in keys]}
+
+
+_FINGERPRINT = (
+    "SELECT {name} AS name, count(*), md5(coalesce(string_agg(t::text, ',' ORDER BY t::text), '')) FROM {table} t"
+)
+_FINGERPRINTS = sql.SQL(" UNION ALL ").join(
+    sql.SQL(_FINGERPRINT).format(name=sql.Literal(table), table=sql.Identifier(table)) for table in TABLES
+)
+
+
+async def furnish(api: Api, owner: "psycopg.Connection[tuple[Any, ...]]", client: redis.Redis) -> House:
+    """Fills two spaces."""
+    ours = await furnish_person(api, "ours", "Our password is marzipan.")
+    theirs = await furnish_person(api, "theirs", "Their password is gingerbread.")
+    poor = {scope: await api.caller("ours", [scope]) for scope in ("read", "write")}
+    return House(api, owner, client, ours, theirs, poor)
+
+
+async def furnish_person(api: Api, space: str, secret: str) -> Person:
+    key = await api.key(space)
+    person = Person(space, key, api.client(key), secret)
+    client = person.client
+    traces: list[dict[str, Any]] = [
+        {"content": SHARED, "external_id": "shared", "meta": {"colour": "blue"}},
+        {"content": secret, "external_id": "secret", "meta": {"of": space}, "conversation_id": CONVERSATION},
+        {"content": f"{space} like tea.", "conversation_id": CONVERSATION, "role": "user", "speaker": "Nora"},
+    ]
+    vectors = [trace | {"embedding": axis(n)} for n, trace in enumerate(traces)]
+    headers = {"Idempotency-Key": person.idempotency_key}
+    body = {"user_id": USER, "traces": vectors}
+    answer = await client.post("/memory/remember", json=body, headers=headers)
+    assert answer.status_code == 201, answer.text
+    person.trace_ids = [trace["trace_id"] for trace in answer.json()["traces"]]
+    answer = await client.post("/memory/remember?wait=false", json={"user_id": "ilse", "traces": [{"content": space}]})
+    assert answer.status_code == 202, answer.text
+    person.operation_id = answer.json()["operation_id"]
+    answer = await client.post("/keys", json={"name": f"spare of {space}", "scopes": ["read"]})
+    assert answer.status_code == 201, answer.text
+    person.key_id = answer.json()["id"]
+    answer = await client.post("/memory/forget", json={"user_id": "ilse", "scope": {"all": True}, "reason": "moved"})
+    assert answer.status_code == 200, answer.text
+    answer = await client.get("/memory/traces", params={"user_id": USER, "limit": 1})
+    person.cursor = answer.json()["next_cursor"]
+    answer = await client.get("/memory/users", params={"limit": 1})
+    person.users_cursor = answer.json()["next_cursor"]
+    return person
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route and a request that it would serve well, for a person whose things it names.
+
+    ``scope`` is the scope that it needs, None where no key is needed.
+    """
+
+    method: str
+    path: str
+    scope: str | None
+    ids: Callable[[Person], dict[str, str]] = lambda person: {}
+    params: dict[str, Any] = field(default_factory=dict)
+    json: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+    def url(self, person: Person) -> str:
+        """The path with the ids of a person's things."""
+        return self.path.format(**self.ids(person))
+
+
+def _trace(person: Person) -> dict[str, str]:
+    return {"trace_id": person.trace_ids[1]}
+
+
+ROUTES = [
+    Route("GET", "/health/live", None),
+    Route("GET", "/health/ready", None),
+    Route("POST", "/memory/remember", "write", json={"user_id": USER, "traces": [{"content": "Tea at four."}]}),
+    Route("GET", "/memory/recall", "read", params={"user_id": USER, "q": "password"}),
+    Route("POST", "/memory/recall", "read", json={"user_id": USER, "q": "password"}),
+    Route("GET", "/memory/traces", "read", params={"user_id": USER}),
+    Route("GET", "/memory/traces/{trace_id}", "read", _trace, {"user_id": USER}),
+    Route("PATCH", "/memory/traces/{trace_id}", "write", _trace, {"user_id": USER}, {"salience": 0.9}),
+    Route("DELETE", "/memory/traces/{trace_id}", "write", _trace, {"user_id": USER}),
+    Route("POST", "/memory/forget", "write", json={"user_id": USER, "scope": {"all": True}}),
+    Route("GET", "/memory/users", "read"),
+    Route("GET", "/operations/{operation_id}", "read", lambda person: {"operation_id": person.operation_id}),
+    Route("POST", "/keys", "admin", json={"name": "one more"}),
+    Route("GET", "/keys", "admin"),
+    Route("DELETE", "/keys/{key_id}", "admin", lambda person: {"key_id": person.key_id}),
+]
+"""Every route. A new one is added here, and with that is under all tests of the walls and of bad input."""
+
+WITH_KEY = [route for route in ROUTES if route.scope is not None]
+WITH_BODY = [route for route in ROUTES if route.json is not None]
+
+
+def operations(document: dict[str, Any]) -> set[str]:
+    """The routes of an OpenAPI document, as names of :data:`ROUTES`."""
+    return {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+
+
+def assert_problem(answer: httpx.Response, status: int, field: str | None = None) -> str:
+    """Makes sure that an answer is a problem document (RFC 9457) of this status and field; returns its sentence."""
+    assert answer.status_code == status, f"{answer.status_code} {answer.text[:500]}"
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["status"] == status
+    assert problem["type"].startswith("urn:reverie:problem:")
+    assert problem["title"]
+    assert problem["instance"] == answer.request.url.path
+    detail = str(problem["detail"])
+    assert detail.endswith("."), detail
+    assert detail[0].isupper() or detail.startswith((str(problem.get("field")), "/")), detail
+    assert len(detail) < 400, detail
+    assert "\n" not in detail
+    for technical in ("pydantic", "Input should", "Value error", "Traceback", "psycopg", "function-"):
+        assert technical not in detail, detail
+    if field is not None:
+        assert problem.get("field") == field, problem
+        assert field in detail, detail
+    return detail

@@ -1,0 +1,275 @@
+"""How PostgreSQL runs the arms of recall: as the serving role, index-only, on every partition, whatever it knows."""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import numpy as np
+import psycopg
+import pytest
+from psycopg import AsyncCursor, sql
+
+from reverie.core import clock
+from reverie.core.config import load_settings
+from reverie.core.database import Database, ReadSession, Row
+from reverie.core.ids import lower_bound, user_uuid
+from reverie.core.kinds import KINDS
+from reverie.embedding.protocol import Embedder
+from reverie.memories.model import Model
+from reverie.recall import lexical, vectors
+from reverie.recall.types import Bounds, Question
+from reverie.tiers.indexes import exact_name
+from reverie.tiers.service import indexed_model
+from tests.conftest import Api, serving
+from tests.contracts.house import DIM
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reverie.auth.service import KeyService
+    from tests.servers import SharedPostgres
+
+WEEKS = 3
+USERS = ("nora", *(f"user {n}" for n in range(39)))
+EACH = 25
+"""Traces of each user in each week. With few users the planner, which knows neither which nor how many are asked for,
+expects a question to read nearly all rows, and then the primary key and the heap cost it no more."""
+
+WORDS = ["tea", "river", "lamp", "garden", "violin", "harbour", "winter", "bread", "letter", "mountain", "cat", "train"]
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A store with some weeks of several users."""
+
+    api: Api
+    owner: "psycopg.Connection[tuple[Any, ...]]"
+    space_id: UUID
+    model: Model
+    began: datetime
+
+    @property
+    def database(self) -> Database:
+        database: Database = self.api.app.state.database
+        return database
+
+    def partitions(self, parent: str) -> set[str]:
+        rows = self.owner.execute("SELECT table_name FROM memory_partition WHERE parent = %s", (parent,))
+        return {str(row[0]) for row in rows.fetchall()}
+
+    def bounds(self, **given: Any) -> Bounds:
+        """The bounds of a question to one user, as recall has them by default."""
+        kinds = [KINDS[kind] for kind in ("turn", "note", "fact", "chunk")]
+        return replace(Bounds([user_uuid(self.space_id, "nora")], kinds, [0]), **given)
+
+
+@pytest.fixture(scope="module")
+def plans_url(postgres: "SharedPostgres", template: str, worker_id: str) -> Iterator[str]:
+    name = f"plans_{worker_id}"
+    yield postgres.create(name, template)
+    postgres.drop(name)
+
+
+@pytest.fixture(scope="module")
+async def loaded(
+    plans_url: str, redis_url: str, embedder: Embedder, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Loaded]:
+    """3 000 traces, remembered through the service week by week, and neither vacuumed nor analysed."""
+    home: Path = tmp_path_factory.mktemp("plans")
+    settings = load_settings(database_url=plans_url, redis_url=redis_url, reverie_home=home, database_pool_size=2)
+    async with serving(settings, embedder) as api:
+        began = clock.now()
+        await _remember(api, began)
+        keys: KeyService = api.app.state.keys
+        space_id = await keys.ensure_space("default")
+        with psycopg.connect(plans_url, autocommit=True) as owner:
+            row = owner.execute("SELECT id, name, dim, precision FROM model WHERE active").fetchone()
+            assert row is not None
+            yield Loaded(api, owner, space_id, Model(*row), began)
+
+
+async def _remember(api: Api, began: datetime) -> None:
+    caller = await api.caller()
+    random = np.random.default_rng(7)
+    for week in range(WEEKS):
+        with clock.as_of(began + timedelta(weeks=week)):
+            for user in USERS:
+                rows = random.standard_normal((EACH, DIM)).round(3).tolist()
+                traces = [
+                    {"content": f"{' '.join(random.choice(WORDS, 6))} {n}", "kind": "note", "embedding": row}
+                    for n, row in enumerate(rows)
+                ]
+                answer = await caller.post("/memory/remember", json={"user_id": user, "traces": traces})
+                assert answer.status_code == 201, answer.text
+
+
+@dataclass(slots=True)
+class Watched:
+    """The database, with the plan of every query that is sent in a session for vectors."""
+
+    database: Database
+    plans: list[dict[str, Any]] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def reading_vectors(self, space_id: UUID, *, seconds: float | None = None) -> AsyncIterator["WatchedSession"]:
+        async with self.database.reading_vectors(space_id, seconds=seconds) as session:
+            yield WatchedSession(session, self.plans)
+
+
+@dataclass(slots=True)
+class WatchedSession:
+    """A session that asks for the plan of each query, with the prepared statement and parameters of that query."""
+
+    session: ReadSession
+    plans: list[dict[str, Any]]
+
+    async def send(self, query: bytes, parameters: tuple[Any, ...] = ()) -> AsyncCursor[Row]:
+        cursor = await self.session.send(query, parameters)
+        await cursor.fetchall()
+        connection = self.session._connection
+        numbers = count(1)
+        text = re.sub("%b", lambda _: f"${next(numbers)}", query.decode())
+        prepared = "SELECT name FROM pg_prepared_statements WHERE statement = %s"
+        row = await (await connection.execute(prepared, (text,), prepare=False)).fetchone()
+        assert row is not None
+        values = sql.SQL(", ").join(map(sql.Literal, parameters)).as_string(connection)
+        explain = f'EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE "{row[0]}" ({values})'
+        explained = await (await connection.execute(explain.encode(), prepare=False)).fetchone()
+        assert explained is not None
+        self.plans.append(explained[0][0]["Plan"])
+        return await self.session.send(query, parameters)
+
+
+def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The nodes of a plan that read a table."""
+    if "Relation Name" in plan:
+        yield plan
+    for part in plan.get("Plans", []):
+        yield from scans(part)
+
+
+def wanted_bounds(loaded: Loaded) -> dict[str, Bounds]:
+    later = loaded.began + timedelta(weeks=1)
+    some = loaded.owner.execute("SELECT id FROM memory_trace ORDER BY id LIMIT 50").fetchall()
+    return {
+        "plain": loaded.bounds(),
+        "one kind": loaded.bounds(kinds=[KINDS["note"]]),
+        "since": loaded.bounds(since=later),
+        "until": loaded.bounds(until=later),
+        "since and until": loaded.bounds(since=loaded.began, until=later),
+        "at": loaded.bounds(before=lower_bound(later)),
+        "everything": loaded.bounds(since=loaded.began, until=later, before=lower_bound(later)),
+        "ids": loaded.bounds(only=[row[0] for row in some]),
+        "eight users": loaded.bounds(user_ids=[user_uuid(loaded.space_id, user) for user in USERS[:8]]),
+    }
+
+
+STATES = {
+    "just loaded": (),
+    "analysed": ("ANALYZE",),
+    "vacuumed": ("VACUUM",),
+    "half of it forgotten": ("DELETE FROM memory_trace WHERE get_byte(uuid_send(id), 15) < 128",),
+    "vacuumed and analysed": ("VACUUM ANALYZE",),
+}
+"""What PostgreSQL knows of the tables, one state after the other."""
+
+BEFORE_VACUUM = ("just loaded", "analysed")
+"""Without a visibility map every index visits the heap, and the planner may as well take the primary key, which begins
+with the user too. It lasts until autovacuum comes by: within a minute of 500 rows."""
+
+
+WITH_HOLES = ("half of it forgotten", "vacuumed and analysed")
+"""Then a bound on ids, which the primary key has in order, may cost as little there. Given ids are always looked up."""
+
+
+async def test_the_vector_arm_reads_the_covering_index_of_every_partition_alone(loaded: Loaded) -> None:
+    covering = ("Index Only Scan", exact_name("", indexed_model(loaded.model)))
+    partitions = loaded.partitions("memory_embedding")
+    assert len(partitions) >= WEEKS
+    question = np.ones(DIM, dtype=np.float32) / np.sqrt(DIM)
+    for state, statements in STATES.items():
+        for statement in statements:
+            loaded.owner.execute(statement.encode())
+        for name, bounds in wanted_bounds(loaded).items():
+            watched = Watched(loaded.database)
+            found = await vectors.search(
+                watched, loaded.space_id, bounds, question, loaded.model, "exact", 100, 10.0  # type: ignore[arg-type]
+            )  # fmt: skip
+            [plan] = watched.plans
+            seen = {node["Relation Name"]: node for node in scans(plan)}
+            where = f"{state}, {name}"
+            assert found, where
+            assert set(seen) <= partitions, where
+            if bounds.before is None:
+                assert set(seen) == partitions, where
+            kinds = {(node["Node Type"], node["Index Name"].removeprefix(table)) for table, node in seen.items()}
+            by_key = bounds.only is not None or (bounds.before is not None and state in WITH_HOLES)
+            if by_key or state in BEFORE_VACUUM:
+                assert kinds <= {("Index Scan", "_pkey"), covering}, where
+            else:
+                assert kinds == {covering}, where
+            if kinds == {covering} and state.startswith("vacuumed"):
+                assert {node["Heap Fetches"] for node in seen.values()} == {0}, where
+
+
+async def test_bounds_on_the_time_of_learning_leave_out_later_partitions(loaded: Loaded) -> None:
+    question = np.ones(DIM, dtype=np.float32) / np.sqrt(DIM)
+    watched = Watched(loaded.database)
+    bounds = loaded.bounds(before=lower_bound(loaded.began + timedelta(weeks=1)))
+    await vectors.search(
+        watched, loaded.space_id, bounds, question, loaded.model, "exact", 10, 10.0  # type: ignore[arg-type]
+    )  # fmt: skip
+    [plan] = watched.plans
+    assert len({node["Relation Name"] for node in scans(plan) if node["Actual Loops"]}) < len(
+        loaded.partitions("memory_embedding")
+    )
+
+
+def counters(loaded: Loaded) -> tuple[dict[str, int], dict[str, int]]:
+    """(scans of the index over lexemes, sequential scans) of every partition of bodies, so far."""
+    loaded.owner.execute("SELECT pg_stat_clear_snapshot()")
+    by_index = loaded.owner.execute(
+        "SELECT relname, idx_scan FROM pg_stat_user_indexes WHERE indexrelname = relname || '_lexemes'"
+    ).fetchall()
+    in_order = loaded.owner.execute(
+        "SELECT relname, seq_scan FROM pg_stat_user_tables WHERE relname LIKE 'memory_body_%'"
+    ).fetchall()
+    return {str(row[0]): row[1] for row in by_index}, {str(row[0]): row[1] for row in in_order}
+
+
+@dataclass(slots=True)
+class Counted:
+    """The database, whose sessions hand in their statistics at once."""
+
+    database: Database
+
+    @asynccontextmanager
+    async def reading(self, space_id: UUID | None, *, seconds: float | None = None) -> AsyncIterator[ReadSession]:
+        async with self.database.reading(space_id, seconds=seconds) as session:
+            yield session
+            await session.fetch(b"SELECT pg_stat_force_next_flush()")
+
+
+async def test_the_lexical_arm_reads_the_gin_index_of_every_partition(loaded: Loaded) -> None:
+    """The function's own query runs within it: what it did is seen in the counters of the indexes."""
+    partitions = loaded.partitions("memory_body")
+    counted: Any = Counted(loaded.database)
+    for state, statements in STATES.items():
+        for statement in statements:
+            loaded.owner.execute(statement.encode())
+        for name, bounds in wanted_bounds(loaded).items():
+            by_index, in_order = counters(loaded)
+            found = await lexical.search(
+                counted, loaded.space_id, Question("tea in winter", "english", bounds, 10), 100, 10.0
+            )
+            by_index_then, in_order_then = counters(loaded)
+            where = f"{state}, {name}"
+            assert found.scores, where
+            assert in_order_then == in_order, where
+            used = {table for table in partitions if by_index_then[table] > by_index[table]}
+            assert used == partitions, where

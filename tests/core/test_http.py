@@ -1,0 +1,123 @@
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from reverie.core.errors import BadRequest
+from reverie.core.http import Json, complaint, parse_json
+from reverie.core.limits import Limits
+from reverie.forgetting.schemas import ForgetIn
+from reverie.memories.schemas import MessageIn, RememberIn, TraceIn, TracePatch
+from reverie.recall.schemas import RecallIn, RecallQuery
+
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=12,
+)
+exact = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=12,
+)
+raws = (
+    st.binary()
+    | st.text().map(lambda text: text.encode("utf-8", "surrogatepass"))
+    | documents.map(repr).map(lambda text: text.encode("utf-8", "surrogatepass"))
+)
+
+
+@given(exact, st.booleans())
+def test_what_json_writes_is_read_again(value: Any, ascii_only: bool) -> None:
+    assert parse_json(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
+
+
+@given(exact)
+def test_a_lone_surrogate_changes_nothing_else(value: Any) -> None:
+    assert parse_json(json.dumps([value, "\ud800"]).encode()) == [value, "\ud800"]
+
+
+@given(raws)
+def test_any_bytes_are_read_or_refused_with_a_sentence(raw: bytes) -> None:
+    said = "The body takes ."
+    try:
+        parse_json(raw)
+    except BadRequest as error:
+        said = error.detail
+    assert said.startswith("The body takes ")
+    assert said.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b"", "JSON"),
+        (b"{", "JSON"),
+        (b"{'a': 1}", "JSON"),
+        (b'{"a": NaN}', "JSON"),
+        (b'{"a": -Infinity}', "JSON"),
+        (b'{"a": 1e400000}', "JSON"),
+        (b'{"a": 1' + b"0" * 5000 + b"}", "JSON"),
+        (b"\xff\xfe", "UTF-8"),
+        (b'"\xed\xa0\x80"', "UTF-8"),
+        (b"[" * 10_000 + b"]" * 10_000, "nested"),
+        (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "nested"),
+        (b'["\\ud800", NaN]', "JSON"),
+        (b'["\\ud800", 1e999]', "JSON"),
+    ],
+)
+def test_what_is_no_json_is_refused(raw: bytes, says: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        parse_json(raw)
+    assert says in refused.value.detail
+
+
+def test_a_lone_surrogate_is_left_to_the_trace_that_holds_it() -> None:
+    assert parse_json(b'["\\ud800", "ok", 1.5]') == ["\ud800", "ok", 1.5]
+
+
+MODELS: list[Any] = [TraceIn, MessageIn, RememberIn, TracePatch, RecallIn, RecallQuery, ForgetIn]
+names = sorted({name for model in MODELS for name in model.model_fields} | {"trace_id", "trace_ids", "all", "", "body"})
+bodies = documents | st.dictionaries(st.sampled_from(names), documents, max_size=6)
+
+
+@given(st.sampled_from(MODELS), bodies)
+def test_every_fault_is_one_sentence(model: Any, value: Any) -> None:
+    try:
+        TypeAdapter(model).validate_python(value, context=Limits())
+    except ValidationError as error:
+        field, sentence = complaint(error)
+        assert field is None or field
+        assert sentence.endswith(".")
+        assert "\n" not in sentence
+        assert len(sentence) < 2000
+        assert sentence[0] == sentence[0].upper() or field is not None
+        assert sentence.encode()
+
+
+@pytest.mark.parametrize(
+    ("model", "value", "field", "sentence"),
+    [
+        (TraceIn, {}, "content", "content is required."),
+        (TraceIn, {"content": "x", "colour": 1}, "colour", "colour is not a field here."),
+        (TraceIn, {"content": " "}, "content", "content takes text that is not blank."),
+        (TraceIn, {"content": "a\x00"}, "content", "content takes text without U+0000."),
+        (RecallQuery, {"user_id": "u", "q": "x", "k": 0}, "k", "k takes a number of at least 1, not 0."),
+    ],
+)
+def test_the_sentence_names_the_field_and_what_it_takes(model: Any, value: Any, field: str, sentence: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        TypeAdapter(model).validate_python(value, context=Limits())
+    assert complaint(refused.value) == (field, sentence)
+
+
+def test_times_are_written_with_z() -> None:
+    assert Json({"at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)}).body == b'{"at":"2026-01-02T03:04:05Z"}'

@@ -1,0 +1,81 @@
+"""The worker as a process of its own: it embeds what was accepted, with Redis and without, and ends when told to."""
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from reverie.core.config import Settings
+from tests.conftest import Api
+
+
+@asynccontextmanager
+async def working(settings: Settings, **changes: str) -> AsyncIterator[Process]:
+    """A worker over the store of the settings."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": str(settings.database_url),
+        "REDIS_URL": str(settings.redis_url),
+        "REVERIE_HOME": str(settings.reverie_home),
+        "EMBEDDING_THREADS": "1",
+    } | changes
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "reverie", "worker", env=environment, stderr=PIPE, stdout=PIPE
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def end(process: Process) -> str:
+    """Tells a worker to end; what it said."""
+    process.send_signal(signal.SIGTERM)
+    output, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 0, errors.decode()
+    return (output + errors).decode()
+
+
+async def until_done(caller: httpx.AsyncClient, operation_id: str, seconds: float = 60) -> dict[str, Any]:
+    """The operation, when it is finished."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        operation: dict[str, Any] = (await caller.get(f"/operations/{operation_id}")).json()
+        if operation["state"] in ("done", "failed"):
+            return operation
+        assert asyncio.get_running_loop().time() < deadline, operation
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("redis", ["up", "down"])
+async def test_a_large_batch_is_embedded_by_the_worker(
+    api: Api, caller: httpx.AsyncClient, settings: Settings, redis: str
+) -> None:
+    changes = {} if redis == "up" else {"REDIS_URL": "redis://127.0.0.1:1/0"}
+    count = 300 if redis == "up" else 20
+    traces = [{"content": f"Parcel {n} went to harbour {n % 7}."} for n in range(count)]
+    async with working(settings, **changes) as worker:
+        accepted = await caller.post(
+            "/memory/remember", params={"wait": "false"}, json={"user_id": "ada", "traces": traces}
+        )
+        assert accepted.status_code == 202
+        ids = [one["trace_id"] for one in accepted.json()["traces"]]
+        operation = await until_done(caller, accepted.json()["operation_id"])
+        said = await end(worker)
+    assert (operation["state"], operation["result"], operation["attempts"]) == ("done", {"embedded": count}, 1)
+    question = {"user_id": "ada", "q": "Parcel 7 went to harbour 0.", "recipe": "vector"}
+    found = (await caller.get("/memory/recall", params=question)).json()["results"]
+    assert found[0]["trace_id"] == ids[7]
+    assert found[0]["score"] > 0.8
+    assert "Parcel" not in said
+    assert "harbour" not in said
+    assert ("redis failed" in said) == (redis == "down")

@@ -1,0 +1,244 @@
+"""The row is the job: it is done once, taken over when its worker dies, set aside when it fails again and again."""
+
+import asyncio
+from datetime import timedelta
+from uuid import uuid4
+
+import httpx
+import pytest
+from tests.conftest import Api, serving
+from tests.memories.helpers import Fickle, post, rows, run_operation, unit
+
+from reverie.core import clock
+from reverie.core.config import Settings
+from reverie.embedding.protocol import Embedder
+from reverie.operations.service import OperationService
+from reverie.runtime import open_runtime
+from reverie.worker import keep_house
+
+
+@pytest.fixture
+def operations(api: Api) -> OperationService:
+    service: OperationService = api.app.state.operations
+    return service
+
+
+async def accept(caller: httpx.AsyncClient, user: str, *texts: str) -> str:
+    answer = await post(caller, user, *texts, wait=False)
+    assert answer.status_code == 202
+    operation_id: str = answer.json()["operation_id"]
+    return operation_id
+
+
+async def state(caller: httpx.AsyncClient, operation_id: str) -> tuple[str, int]:
+    answer = await caller.get(f"/operations/{operation_id}")
+    assert answer.status_code == 200
+    return answer.json()["state"], answer.json()["attempts"]
+
+
+async def test_an_operation_tells_how_far_it_is(caller: httpx.AsyncClient, user: str, api: Api, fickle: Fickle) -> None:
+    operation = await accept(caller, user, "One.", "Two.")
+    waiting = (await caller.get(f"/operations/{operation}")).json()
+    assert waiting == {
+        "operation_id": operation, "kind": "embed", "state": "pending", "traces": 2, "attempts": 0, "error": None,
+        "result": None, "created_at": waiting["created_at"], "started_at": None, "finished_at": None,
+    }  # fmt: skip
+    with fickle.held() as arrived:
+        task = asyncio.create_task(run_operation(api, operation))
+        assert await asyncio.to_thread(arrived)
+        assert await state(caller, operation) == ("running", 1)
+        fickle.release()
+        assert await task
+    done = (await caller.get(f"/operations/{operation}")).json()
+    assert (done["state"], done["result"]) == ("done", {"embedded": 2})
+    assert done["created_at"] <= done["started_at"] <= done["finished_at"]
+
+
+async def test_an_operation_is_done_once(caller: httpx.AsyncClient, user: str, api: Api, fickle: Fickle) -> None:
+    operation = await accept(caller, user, "Only once.")
+    fickle.documents.clear()
+    ran = await asyncio.gather(*(run_operation(api, operation) for _ in range(4)))
+    assert sorted(ran) == [False, False, False, True]
+    assert await run_operation(api, operation) is False
+    assert fickle.documents == ["Only once."]
+    assert await run_operation(api, str(uuid4())) is False
+
+
+async def test_what_a_killed_worker_left_is_taken_over_and_not_done_twice(
+    caller: httpx.AsyncClient, user: str, api: Api, fickle: Fickle, settings: Settings, operations: OperationService
+) -> None:
+    operation = await accept(caller, user, *[f"Row {n:03}." for n in range(100)])
+    fickle.documents.clear()
+    with fickle.held(after=64) as arrived:
+        killed = asyncio.create_task(run_operation(api, operation))
+        assert await asyncio.to_thread(arrived)
+        killed.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await killed
+    assert await state(caller, operation) == ("running", 1)
+    assert await run_operation(api, operation) is False
+    with clock.as_of(clock.now() + operations.LEASE - timedelta(seconds=5)):
+        assert await run_operation(api, operation) is False
+    with clock.as_of(clock.now() + operations.LEASE + timedelta(seconds=5)):
+        before = len(fickle.documents)
+        assert before >= 64
+        assert await run_operation(api, operation)
+    assert await state(caller, operation) == ("done", 2)
+    assert (await caller.get(f"/operations/{operation}")).json()["result"] == {"embedded": 36}
+    counted = await rows(
+        settings,
+        "SELECT count(*) FROM memory_embedding e JOIN memory_user u USING (user_id) WHERE u.external_id = %s",
+        (user,),
+    )
+    assert counted == [(100,)]
+
+
+async def test_a_slow_worker_that_was_taken_over_does_not_end_the_operation(
+    caller: httpx.AsyncClient, user: str, api: Api, fickle: Fickle, operations: OperationService
+) -> None:
+    operation = await accept(caller, user, "Slow.")
+    with fickle.held() as arrived:
+        slow = asyncio.create_task(run_operation(api, operation))
+        assert await asyncio.to_thread(arrived)
+        with clock.as_of(clock.now() + operations.LEASE + timedelta(seconds=5)):
+            second = asyncio.create_task(run_operation(api, operation))
+            await asyncio.sleep(0.1)
+            assert await state(caller, operation) == ("running", 2)
+        fickle.broken = "not this time"
+        fickle.release()
+        assert await slow
+        assert await second
+    fickle.broken = None
+    # The first attempt failed, and its failure is not the second's, which waits for its turn.
+    assert await state(caller, operation) == ("pending", 2)
+
+
+async def test_an_operation_that_fails_three_times_is_set_aside_and_blocks_nobody(
+    caller: httpx.AsyncClient, user: str, api: Api, fickle: Fickle, operations: OperationService
+) -> None:
+    operation = await accept(caller, user, "Bad luck.")
+    other = await accept(caller, f"{user} 2", "Good luck.")
+    now = clock.now()
+    pauses = [timedelta(0), operations.PAUSE, operations.PAUSE * 2]
+    for attempt, pause in enumerate(pauses, 1):
+        if attempt > 1:
+            with clock.as_of(now + pause - timedelta(seconds=2)):
+                assert await run_operation(api, operation) is False
+        now += pause + timedelta(seconds=2)
+        with clock.as_of(now), fickle.failing("the model is out for lunch"):
+            assert await run_operation(api, operation)
+            now = clock.now()
+        assert await state(caller, operation) == ("failed" if attempt == 3 else "pending", attempt)
+        if attempt == 1:
+            assert await run_operation(api, other)
+            assert await state(caller, other) == ("done", 1)
+    failed = (await caller.get(f"/operations/{operation}")).json()
+    assert failed["error"] == "EmbeddingError: the model is out for lunch"
+    assert failed["finished_at"] is not None
+    with clock.as_of(now + timedelta(days=1)):
+        assert await run_operation(api, operation) is False
+    found = await caller.get("/memory/recall", params={"user_id": user, "q": "luck"})
+    assert [one["content"] for one in found.json()["results"]] == ["Bad luck."]
+
+
+async def test_one_whose_every_worker_died_is_set_aside(
+    caller: httpx.AsyncClient, user: str, settings: Settings, operations: OperationService
+) -> None:
+    operation = await accept(caller, user, "Fatal.")
+    await rows(
+        settings,
+        "UPDATE operation SET state = 'running', attempts = 3, lease_until = created_at WHERE id = %s",
+        (operation,),
+    )
+    await operations.sweep()
+    assert await state(caller, operation) == ("failed", 3)
+    assert "died" in (await caller.get(f"/operations/{operation}")).json()["error"]
+
+
+async def test_without_redis_the_sweeper_does_it(own_settings: Settings, fickle: Fickle) -> None:
+    for url in (None, "redis://127.0.0.1:1/0"):
+        async with serving(own_settings.model_copy(update={"redis_url": url}), fickle) as running:
+            caller, sweeper = await running.caller(), running.app.state.operations
+            made = [await accept(caller, f"user {n}", f"Crumb {n}.") for n in range(3)]
+            assert await sweeper.sweep() == 0
+            with clock.as_of(clock.now() + sweeper.PATIENCE + timedelta(seconds=1)):
+                assert await sweeper.sweep() == 3
+                assert [await state(caller, one) for one in made] == [("done", 1)] * 3
+                assert await sweeper.sweep() == 0
+            for n in range(3):
+                await caller.post("/memory/forget", json={"user_id": f"user {n}", "scope": {"all": True}})
+
+
+async def test_the_sweeper_leaves_alone_what_is_held_or_rests(own_settings: Settings, fickle: Fickle) -> None:
+    async with serving(own_settings.model_copy(update={"redis_url": None}), fickle) as running:
+        caller, sweeper = await running.caller(), running.app.state.operations
+        operation = await accept(caller, "ada", "Crumb.")
+        later = clock.now() + sweeper.PATIENCE + timedelta(seconds=1)
+        with clock.as_of(later), fickle.failing():
+            assert await sweeper.sweep() == 1
+            assert await sweeper.sweep() == 0
+        with clock.as_of(later + sweeper.PAUSE + timedelta(seconds=1)):
+            assert await sweeper.sweep() == 1
+        assert await state(caller, operation) == ("done", 2)
+
+
+async def test_one_that_cannot_be_run_does_not_keep_the_sweeper_from_the_rest(
+    own_settings: Settings, fickle: Fickle
+) -> None:
+    async with serving(own_settings.model_copy(update={"redis_url": None}), fickle) as running:
+        caller, sweeper = await running.caller(), running.app.state.operations
+        odd, good = await accept(caller, "ada", "Odd."), await accept(caller, "bob", "Good.")
+        await rows(own_settings, "UPDATE operation SET kind = 'of a later version' WHERE id = %s", (odd,))
+        with clock.as_of(clock.now() + timedelta(minutes=1)):
+            await sweeper.sweep()
+        assert await state(caller, good) == ("done", 1)
+        assert (await state(caller, odd))[0] in ("pending", "running")
+
+
+async def test_finished_operations_are_kept_thirty_days(
+    caller: httpx.AsyncClient, user: str, api: Api, operations: OperationService
+) -> None:
+    finished, waiting = await accept(caller, user, "Done."), await accept(caller, user, "Waiting.")
+    assert await run_operation(api, finished)
+    with clock.as_of(clock.now() + timedelta(days=29, hours=23)):
+        await operations.delete_finished(30)
+    assert await state(caller, finished) == ("done", 1)
+    with clock.as_of(clock.now() + timedelta(days=30, hours=1)):
+        await operations.delete_finished(30)
+    assert (await caller.get(f"/operations/{finished}")).status_code == 404
+    assert await state(caller, waiting) == ("pending", 0)
+
+
+async def test_another_spaces_operation_is_not_there(caller: httpx.AsyncClient, user: str, api: Api) -> None:
+    operation = await accept(caller, user, "Mine.")
+    other = await api.caller("another space")
+    theirs, none = await other.get(f"/operations/{operation}"), await other.get(f"/operations/{uuid4()}")
+    assert (theirs.status_code, none.status_code) == (404, 404)
+    assert theirs.json()["detail"].replace(operation, "") == none.json()["detail"].replace(
+        none.json()["instance"].rsplit("/", 1)[-1], ""
+    )
+    assert (await caller.get("/operations/7")).status_code == 422
+
+
+async def test_the_house_is_kept(own_settings: Settings, embedder: Embedder) -> None:
+    settings = own_settings.model_copy(update={"redis_url": None})
+    async with serving(settings, embedder) as running:
+        caller = await running.caller()
+        headers = {"Idempotency-Key": "k"}
+        body = {"user_id": "ada", "traces": [{"content": "Old."}]}
+        accepted = await caller.post("/memory/remember", params={"wait": "false"}, json=body, headers=headers)
+        assert await run_operation(running, accepted.json()["operation_id"])
+        await post(caller, "ada", {"content": "Vector.", "embedding": unit(1)})
+    later = clock.now() + timedelta(days=60)
+    with clock.as_of(later):
+        async with open_runtime(settings, embedder) as runtime:
+            await rows(settings, "DELETE FROM memory_partition WHERE false")
+            await keep_house({"runtime": runtime})
+    left = await rows(settings, "SELECT (SELECT count(*) FROM operation), (SELECT count(*) FROM idempotency_key)")
+    assert left == [(0, 0)]
+    year, week, _ = (later + timedelta(weeks=4)).isocalendar()
+    ahead = await rows(
+        settings, "SELECT parent FROM memory_partition WHERE table_name LIKE %s ORDER BY 1", (f"%{year:04}w{week:02}",)
+    )
+    assert ahead == [("memory_body",), ("memory_embedding",)]
+    assert await rows(settings, "SELECT count(*) FROM memory_trace") == [(2,)]
