@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import hypothesis
 import pytest
 from fastapi import FastAPI
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from tests.servers import SharedPostgres, SharedServers
 
 pytest_plugins = ["tests.servers"]
+
+# Alike in every run, and without a deadline: how long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("reverie", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("reverie")
 
 TEMPLATE = "template_reverie"
 _numbers = itertools.count()

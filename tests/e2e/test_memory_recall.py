@@ -1,6 +1,7 @@
 """End to end over hot traces: what was remembered is found, at once and by what it says."""
 
 import time
+from itertools import pairwise
 from statistics import median
 
 import httpx
@@ -59,7 +60,7 @@ async def test_scores_fall_and_every_arm_is_shown(caller: httpx.AsyncClient, ids
 async def test_turns_of_a_conversation_are_linked(caller: httpx.AsyncClient, ids: list[str]) -> None:
     answer = await caller.get("/memory/recall", params={"user_id": "friends", "q": "Nora", "k": 5})
     edges = {(edge["src"], edge["dst"], edge["type"]) for edge in answer.json()["edges"]}
-    assert edges == {(before, after, "next") for before, after in zip(ids, ids[1:], strict=False)}
+    assert edges == {(before, after, "next") for before, after in pairwise(ids)}
 
 
 @pytest.mark.usefixtures("ids")

@@ -18,7 +18,7 @@ async def read(
     users, ids = [key[0] for key in keys], [key[1] for key in keys]
     owners = list(set(users))
     async with database.reading(space_id, seconds=seconds) as session:
-        rows = await session.send(SQL["candidates"], (users, ids, owners))
+        rows = await session.send(SQL["candidates"], (users, ids))
         links = await session.send(SQL["edges"], (owners, ids, ids))
     traces = {(row[0], row[1]): Trace((row[0], row[1]), *row[2:]) for row in await rows.fetchall()}
     return traces, [Edge(*row) for row in await links.fetchall()]

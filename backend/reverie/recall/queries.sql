@@ -35,13 +35,14 @@ SELECT id FROM memory_trace
 WHERE user_id = ANY(%b) AND deleted_at IS NULL {clauses}
 
 -- name: candidates
+-- By (user_id, id) alone: a second condition on user_id makes every index that begins with it look as good.
 SELECT t.user_id, t.id, u.external_id, t.external_id, b.content, t.kind, t.role, t.speaker, t.conversation_id,
        t.created_at, t.occurred_at, t.happened_at, t.salience, t.meta
 FROM unnest(%b::uuid[], %b::uuid[]) AS c (user_id, id)
 JOIN memory_trace t ON t.user_id = c.user_id AND t.id = c.id
 JOIN memory_user u ON u.user_id = t.user_id
 JOIN memory_body b ON b.user_id = t.user_id AND b.trace_id = t.id
-WHERE t.user_id = ANY(%b) AND t.deleted_at IS NULL
+WHERE t.deleted_at IS NULL
 
 -- name: edges
 SELECT user_id, src, dst, type, weight FROM memory_edge
