@@ -18,7 +18,7 @@ from reverie.recall.bounds import admissible, clauses, rare_clauses
 from reverie.recall.filters import OPERATORS, jsonpath
 from reverie.recall.recipes import RECIPES
 from reverie.recall.schemas import MOST_WINDOW, window
-from reverie.recall.types import Arm, Bounds, Key, Trace
+from reverie.recall.types import Arm, Bounds, Key, Scored, Trace
 
 USER = UUID(int=1)
 DAY = datetime(2024, 5, 1, tzinfo=UTC)
@@ -167,6 +167,12 @@ def arm(name: str, found: dict[int, float], most: float = 0.0, failed: str | Non
     return Arm(name, {(USER, UUID(int=n)): score for n, score in found.items()}, most, 1.0, failed)
 
 
+def fused(question: str, arms: list[Arm], read: list[Trace]) -> list[Scored]:
+    named = {one.name: one for one in arms}
+    focus = named["focus"].scores if "focus" in named else {}
+    return fuse.fuse(question, fuse.weigh(named), focus, read)
+
+
 @given(
     scores,
     st.dictionaries(st.integers(0, 9), st.floats(0, 50), max_size=10),
@@ -179,45 +185,43 @@ def test_a_fused_score_lies_between_0_and_1_falls_and_adds_up(
     semantic: dict[int, float], lexical: dict[int, float], focus: list[int], role: str | None, speaker: str | None,
     failed: str | None,
 ) -> None:  # fmt: skip
-    arms = fuse.by_name(
-        [
-            arm("semantic", {} if failed == "semantic" else semantic, failed="x" if failed == "semantic" else None),
-            arm("lexical", {} if failed == "lexical" else lexical, 50.0, failed="x" if failed == "lexical" else None),
-            arm("focus", {n: 1 / (1 + rank) for rank, n in enumerate(focus)}),
-        ]
-    )
-    keys: list[Key] = fuse.shortlist(arms, 20)
+    arms = [
+        arm("semantic", {} if failed == "semantic" else semantic, failed="x" if failed == "semantic" else None),
+        arm("lexical", {} if failed == "lexical" else lexical, 50.0, failed="x" if failed == "lexical" else None),
+        arm("focus", {n: 1 / (1 + rank) for rank, n in enumerate(focus)}),
+    ]
+    keys: list[Key] = fuse.shortlist(fuse.weigh({one.name: one for one in arms}), arms[2].scores, 20)
     assert len(keys) == len(set(keys))
     read = [trace(key[1].int, role=role, speaker=speaker) for key in keys]
-    ranked = fuse.fuse("What did Ada say?", arms, read)
+    ranked = fused("What did Ada say?", arms, read)
     assert {one.key for one in ranked} == set(keys)
     assert all(0 <= one.score <= 1 for one in ranked)
     assert [one.score for one in ranked] == sorted((one.score for one in ranked), reverse=True)
     for one in ranked:
         assert one.score == pytest.approx(sum(one.scores.values()), abs=1e-9)
-    assert fuse.fuse("What did Ada say?", arms, read[::-1]) == ranked
+    assert fused("What did Ada say?", arms, read[::-1]) == ranked
 
 
 def test_a_named_speaker_goes_before_another() -> None:
-    arms = fuse.by_name([arm("semantic", {1: 0.5, 2: 0.5}), arm("lexical", {})])
+    arms = [arm("semantic", {1: 0.5, 2: 0.5}), arm("lexical", {})]
     read = [trace(1, speaker="Ada"), trace(2, speaker="Bob")]
-    assert fuse.fuse("Ada's cat", arms, read)[0].key[1].int == 1
-    assert fuse.fuse("Bob's cat", arms, read)[0].key[1].int == 2
-    assert "speaker" not in fuse.fuse("the user's cat", arms, [trace(1, speaker="user")])[0].scores
+    assert fused("Ada's cat", arms, read)[0].key[1].int == 1
+    assert fused("Bob's cat", arms, read)[0].key[1].int == 2
+    assert "speaker" not in fused("the user's cat", arms, [trace(1, speaker="user")])[0].scores
 
 
 def test_the_users_own_words_go_before_their_retelling_unless_the_assistant_is_asked() -> None:
-    arms = fuse.by_name([arm("semantic", {1: 0.5, 2: 0.5}), arm("lexical", {})])
+    arms = [arm("semantic", {1: 0.5, 2: 0.5}), arm("lexical", {})]
     read = [trace(1, role="user"), trace(2, role="assistant")]
-    assert fuse.fuse("Where is the cat?", arms, read)[0].key[1].int == 1
-    assert fuse.fuse("What did you recommend?", arms, read)[0].key[1].int == 2
+    assert fused("Where is the cat?", arms, read)[0].key[1].int == 1
+    assert fused("What did you recommend?", arms, read)[0].key[1].int == 2
 
 
 def test_an_arm_that_failed_leaves_its_weight_to_the_other() -> None:
-    whole = fuse.by_name([arm("semantic", {1: 0.8}), arm("lexical", {}, failed="x")])
-    assert fuse.fuse("x", whole, [trace(1)])[0].score == pytest.approx(0.8)
-    words_only = fuse.by_name([arm("semantic", {}, failed="x"), arm("lexical", {1: 10.0}, most=10.0)])
-    assert fuse.fuse("x", words_only, [trace(1, content="")])[0].score == pytest.approx(1.0)
+    whole = [arm("semantic", {1: 0.8}), arm("lexical", {}, failed="x")]
+    assert fused("x", whole, [trace(1)])[0].score == pytest.approx(0.8)
+    words_only = [arm("semantic", {}, failed="x"), arm("lexical", {1: 10.0}, most=10.0)]
+    assert fused("x", words_only, [trace(1, content="")])[0].score == pytest.approx(1.0)
 
 
 def test_one_arm_alone_keeps_its_own_score_and_order() -> None:
@@ -228,5 +232,6 @@ def test_one_arm_alone_keeps_its_own_score_and_order() -> None:
 
 
 def test_a_shortlist_takes_the_best_and_the_focus() -> None:
-    arms = fuse.by_name([arm("semantic", {n: n / 10 for n in range(8)}), arm("lexical", {}), arm("focus", {9: 1.0})])
-    assert [key[1].int for key in fuse.shortlist(arms, 3)] == [7, 6, 5, 9]
+    arms = [arm("semantic", {n: n / 10 for n in range(8)}), arm("lexical", {}), arm("focus", {9: 1.0})]
+    base = fuse.weigh({one.name: one for one in arms})
+    assert [key[1].int for key in fuse.shortlist(base, arms[2].scores, 3)] == [7, 6, 5, 9]

@@ -27,7 +27,7 @@ def test_every_time_is_read_as_utc_or_refused(value: datetime) -> None:
         return
     read = moment(value.isoformat())
     assert read.tzinfo is UTC
-    assert read == (value if value.tzinfo else value.replace(tzinfo=UTC))
+    assert read == (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
 
 
 @given(st.text() | st.from_regex(r"[0-9W:.+-]{1,30}", fullmatch=True) | st.integers() | st.none())

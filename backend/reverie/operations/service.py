@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeAlias
 from uuid import UUID
 
+import psycopg
 import structlog
+from psycopg_pool import PoolTimeout
 
 from reverie.core import clock
 from reverie.core.database import Database
@@ -61,9 +62,15 @@ class OperationService:
             held = await repository.lease(session, operation_id, self.MOST_ATTEMPTS, now + self.LEASE, now)
         if held is None:
             return False
-        keeper = asyncio.create_task(self._keep(held))
+        work = asyncio.ensure_future(self._handle(held))
+        keeper = asyncio.create_task(self._keep(held, work))
         try:
-            result = await self._handlers[held.kind](held)
+            result = await work
+        except asyncio.CancelledError:
+            if not keeper.done():
+                work.cancel()
+                raise
+            log.warning("operation taken over", operation=str(held.id), kind=held.kind, attempt=held.attempt)
         except Exception as error:
             log.warning(
                 "operation failed", operation=str(held.id), kind=held.kind, attempt=held.attempt, exc_info=error
@@ -74,8 +81,6 @@ class OperationService:
                 await repository.finish(session, held, result, clock.now())
         finally:
             keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeper
         return True
 
     async def sweep(self, limit: int = 100) -> int:
@@ -94,11 +99,22 @@ class OperationService:
         async with self._database.writing(None) as session:
             await repository.delete_finished(session, clock.now() - timedelta(days=days))
 
-    async def _keep(self, held: Leased) -> None:
+    async def _handle(self, held: Leased) -> dict[str, Any]:
+        return await self._handlers[held.kind](held)
+
+    async def _keep(self, held: Leased, work: "asyncio.Future[dict[str, Any]]") -> None:
+        """Extends the lease while the work goes on; work that another worker has taken over is cancelled."""
         while True:
             await asyncio.sleep(self.LEASE.total_seconds() / 3)
-            async with self._database.writing(None) as session:
-                await repository.extend(session, held, clock.now() + self.LEASE)
+            try:
+                async with self._database.writing(None) as session:
+                    kept = await repository.extend(session, held, clock.now() + self.LEASE)
+            except (psycopg.Error, PoolTimeout) as error:
+                log.warning("lease not extended", operation=str(held.id), error=str(error).split("\n", 1)[0])
+                continue
+            if not kept:
+                work.cancel()
+                return
 
     async def _put_back(self, held: Leased, error: Exception) -> None:
         now = clock.now()

@@ -8,7 +8,10 @@ with an assistant, each held out in turn.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from heapq import nlargest
 from typing import Final
 
 from reverie.recall.types import Arm, Key, Scored, Trace
@@ -41,21 +44,46 @@ _TO_ASSISTANT = re.compile(
 )
 
 
-def shortlist(arms: Mapping[str, Arm], size: int) -> list[Key]:
-    """The candidates that are worth reading, before what their rows say is known."""
-    scores = _base_scores(arms)
-    focus = arms["focus"].scores if "focus" in arms else {}
-    ordered = sorted(scores, key=lambda key: (-scores[key][0], -key[1].int))[:size]
-    return ordered + [key for key in focus if key not in scores]
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What the two great arms say of a candidate, before its row is known: weighed meaning and words."""
+
+    semantic: float
+    lexical: float
 
 
-def fuse(question: str, arms: Mapping[str, Arm], traces: Iterable[Trace]) -> list[Scored]:
+_UNSEEN: Final = Base(0.0, 0.0)
+"""A candidate of the focus alone."""
+
+
+def weigh(arms: Mapping[str, Arm]) -> dict[Key, Base]:
+    """Every candidate of the vector and the lexical arm."""
+    semantic = arms["semantic"].scores if "semantic" in arms else {}
+    lexical = arms["lexical"].scores if "lexical" in arms else {}
+    most = arms["lexical"].most if "lexical" in arms else 0.0
+    # What the vector arm did not list is at most as like the question as the last it did.
+    floor = max(0.0, min(semantic.values(), default=0.0))
+    weight = _weight(arms)
+    return {
+        key: Base(
+            (1 - weight) * max(0.0, semantic.get(key, floor)),
+            weight * min(1.0, lexical.get(key, 0.0) / most) if most > 0 else 0.0,
+        )
+        for key in semantic.keys() | lexical.keys()
+    }
+
+
+def shortlist(base: Mapping[Key, Base], focus: Mapping[Key, float], size: int) -> list[Key]:
+    """The candidates that are worth reading, and what is in focus."""
+    best = nlargest(size, base, key=lambda key: (base[key].semantic + base[key].lexical, key[1].int))
+    return best + [key for key in focus if key not in base]
+
+
+def fuse(question: str, base: Mapping[Key, Base], focus: Mapping[Key, float], traces: Iterable[Trace]) -> list[Scored]:
     """The candidates with their score, best first. ``scores`` adds up: arms, then what each prior changed."""
-    base = _base_scores(arms)
-    focus = arms["focus"].scores if "focus" in arms else {}
     asked = name_words(question)
     to_assistant = bool(_TO_ASSISTANT.search(question))
-    scored = [_scored(trace, *base.get(trace.key, (0.0, 0.0, 0.0)), focus, asked, to_assistant) for trace in traces]
+    scored = [_scored(trace, base.get(trace.key, _UNSEEN), focus, asked, to_assistant) for trace in traces]
     return sorted(scored, key=_order)
 
 
@@ -69,14 +97,10 @@ def alone(arm: Arm, traces: Iterable[Trace]) -> list[Scored]:
     return sorted(scored, key=_order)
 
 
-def _scored(
-    trace: Trace, total: float, semantic: float, lexical: float, focus: Mapping[Key, float], asked: set[str],
-    to_assistant: bool,
-) -> Scored:  # fmt: skip
-    damped = lexical / (1 + len(trace.content) / LONG)
-    score = total - lexical + damped
-    scores = {"semantic": semantic, "lexical": damped}
-    if trace.speaker and (name_words(trace.speaker) - ROLE_WORDS) & asked:
+def _scored(trace: Trace, base: Base, focus: Mapping[Key, float], asked: set[str], to_assistant: bool) -> Scored:
+    scores = {"semantic": base.semantic, "lexical": base.lexical / (1 + len(trace.content) / LONG)}
+    score = scores["semantic"] + scores["lexical"]
+    if trace.speaker and not _names(trace.speaker).isdisjoint(asked):
         scores["speaker"] = NAMED * (1 - score)
         score += scores["speaker"]
     if trace.key in focus:
@@ -88,20 +112,9 @@ def _scored(
     return Scored(trace.key, min(1.0, max(0.0, score)), scores)
 
 
-def _base_scores(arms: Mapping[str, Arm]) -> dict[Key, tuple[float, float, float]]:
-    """(sum, semantic part, lexical part) of every candidate of the two great arms."""
-    semantic = arms["semantic"].scores if "semantic" in arms else {}
-    lexical = arms["lexical"].scores if "lexical" in arms else {}
-    most = arms["lexical"].most if "lexical" in arms else 0.0
-    # What the vector arm did not list is at most as like the question as the last it did.
-    floor = max(0.0, min(semantic.values(), default=0.0))
-    weight = _weight(arms)
-    parts = {}
-    for key in semantic.keys() | lexical.keys():
-        meaning = (1 - weight) * max(0.0, semantic.get(key, floor))
-        words = weight * min(1.0, lexical.get(key, 0.0) / most) if most > 0 else 0.0
-        parts[key] = (meaning + words, meaning, words)
-    return parts
+@lru_cache(maxsize=4096)
+def _names(speaker: str) -> frozenset[str]:
+    return frozenset(name_words(speaker) - ROLE_WORDS)
 
 
 def _weight(arms: Mapping[str, Arm]) -> float:
@@ -116,8 +129,3 @@ def _weight(arms: Mapping[str, Arm]) -> float:
 def _order(scored: Scored) -> tuple[float, int]:
     # The newer of two equals comes first; ids of traces begin with their time.
     return (-scored.score, -scored.key[1].int)
-
-
-def by_name(arms: Sequence[Arm]) -> dict[str, Arm]:
-    """Arms by their name."""
-    return {arm.name: arm for arm in arms}

@@ -62,10 +62,15 @@ class RecallService:
         names = {user_uuid(space_id, name): name for name in asked.user_id}
         question = await self._question(space_id, list(names), asked)
         arms = await self._search(space_id, question, recipe)
-        keys = fuse.shortlist(arms, max(recipe.shortlist, question.k))
+        base = fuse.weigh(arms)
+        focus = arms["focus"].scores if "focus" in arms else {}
+        keys = fuse.shortlist(base, focus, max(recipe.shortlist, question.k))
         traces, edges = await self._read(space_id, keys)
         standing = [trace for trace in traces.values() if admissible(trace, question.bounds)]
-        ranked = fuse.fuse(asked.q, arms, standing) if recipe.fused else fuse.alone(next(iter(arms.values())), standing)
+        if recipe.fused:
+            ranked = fuse.fuse(asked.q, base, focus, standing)
+        else:
+            ranked = fuse.alone(next(iter(arms.values())), standing)
         best = [one for one in ranked if one.score >= asked.min_score][: question.k]
         return RecallOut(
             query=asked.q,
@@ -88,7 +93,7 @@ class RecallService:
                     vector = supplied(asked.embedding, self._model.dim)
                 except ValueError as error:
                     raise Invalid(f"embedding {error}.", field="embedding") from None
-        since = clock.now() - asked.time_window if asked.time_window is not None else asked.since
+        since = (asked.at or clock.now()) - asked.time_window if asked.time_window is not None else asked.since
         text, parameters = rare_clauses(asked.roles, asked.conversation_id, user_ids, path)
         only = None
         if text:
@@ -124,7 +129,7 @@ class RecallService:
         arms = list(await asyncio.gather(*searches))
         if all(arm.failed for arm in arms if arm.name != "focus"):
             raise Unavailable("No arm of recall could answer; try again shortly.")
-        return fuse.by_name(sorted(arms, key=lambda arm: ARMS.index(arm.name)))
+        return {arm.name: arm for arm in sorted(arms, key=lambda arm: ARMS.index(arm.name))}
 
     async def _semantic(self, space_id: UUID, question: Question, depth: int) -> Found:
         vector = question.vector if question.vector is not None else await self._encoder.question(question.text)
