@@ -234,4 +234,5 @@ def test_one_arm_alone_keeps_its_own_score_and_order() -> None:
 def test_a_shortlist_takes_the_best_and_the_focus() -> None:
     arms = [arm("semantic", {n: n / 10 for n in range(8)}), arm("lexical", {}), arm("focus", {9: 1.0})]
     base = fuse.weigh({one.name: one for one in arms})
-    assert [key[1].int for key in fuse.shortlist(base, arms[2].scores, 3)] == [7, 6, 5, 9]
+    assert [key[1].int for key in fuse.shortlist(base, arms[2].scores, 3)] == [7, 6, 5]
+    assert [key[1].int for key in fuse.shortlist(base, arms[2].scores, 20)] == [7, 6, 5, 4, 3, 2, 1, 0, 9]

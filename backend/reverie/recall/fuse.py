@@ -74,9 +74,9 @@ def weigh(arms: Mapping[str, Arm]) -> dict[Key, Base]:
 
 
 def shortlist(base: Mapping[Key, Base], focus: Mapping[Key, float], size: int) -> list[Key]:
-    """The candidates that are worth reading, and what is in focus."""
+    """The candidates that are worth reading; what is in focus fills up what the arms leave free."""
     best = nlargest(size, base, key=lambda key: (base[key].semantic + base[key].lexical, key[1].int))
-    return best + [key for key in focus if key not in base]
+    return best + [key for key in focus if key not in base][: size - len(best)]
 
 
 def fuse(question: str, base: Mapping[Key, Base], focus: Mapping[Key, float], traces: Iterable[Trace]) -> list[Scored]:

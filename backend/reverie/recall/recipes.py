@@ -20,7 +20,7 @@ class Recipe:
     focus: bool = True
     fused: bool = True
     depth: int = 100
-    shortlist: int = 60
+    shortlist: int = 40
 
 
 RECIPES: Final = MappingProxyType(
