@@ -35,12 +35,14 @@ Connection: TypeAlias = AsyncConnection[Row]
 _SCOPE = b"SELECT set_config('reverie.space', %b, true), set_config('statement_timeout', %b, true)"
 _VECTOR_SCOPE = (
     b"SELECT set_config('reverie.space', %b, true), set_config('statement_timeout', %b, true),"
-    b" set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)"
+    b" set_config('enable_bitmapscan', 'off', true)"
 )
 _SERVING_OPTIONS = (
     f"-c role={SERVING_ROLE} -c plan_cache_mode=force_generic_plan -c max_parallel_workers_per_gather=0 -c jit=off"
     # At the default of 4 a store that one user fills is read by the primary key, beside the heap.
     " -c random_page_cost=1.1"
+    # A generic plan that was made when the tables were nearly empty reads them whole until they are analysed.
+    " -c enable_seqscan=off"
     " -c timezone=UTC"
 )
 
@@ -124,7 +126,7 @@ class Database:
     async def reading_vectors(self, space_id: UUID, *, seconds: float | None = None) -> AsyncIterator[ReadSession]:
         """A transaction whose plans may use index and index-only scans alone.
 
-        A table that was just loaded has no statistics, and the planner would visit its heap.
+        A table that was just loaded has no statistics, and the planner would visit its heap row by row.
         """
         async with self._transaction(b"BEGIN READ ONLY", _VECTOR_SCOPE, space_id, seconds) as connection:
             yield ReadSession(connection)
