@@ -35,14 +35,19 @@ SELECT id FROM memory_trace
 WHERE user_id = ANY(%b) AND deleted_at IS NULL {clauses}
 
 -- name: candidates
--- By (user_id, id) alone: a second condition on user_id makes every index that begins with it look as good.
-SELECT t.user_id, t.id, u.external_id, t.external_id, b.content, t.kind, t.role, t.speaker, t.conversation_id,
+-- One look-up a key, whatever the statistics say: as plain joins, a plan made when the tables were nearly empty starts
+-- from all traces of the store. The order, which only the primary key has, keeps it from other indexes on the user.
+SELECT c.user_id, c.id, u.external_id, t.external_id, b.content, t.kind, t.role, t.speaker, t.conversation_id,
        t.created_at, t.occurred_at, t.happened_at, t.salience, t.meta
 FROM unnest(%b::uuid[], %b::uuid[]) AS c (user_id, id)
-JOIN memory_trace t ON t.user_id = c.user_id AND t.id = c.id
-JOIN memory_user u ON u.user_id = t.user_id
-JOIN memory_body b ON b.user_id = t.user_id AND b.trace_id = t.id
-WHERE t.deleted_at IS NULL
+CROSS JOIN LATERAL (
+    SELECT * FROM memory_trace m WHERE m.user_id = c.user_id AND m.id >= c.id ORDER BY m.user_id, m.id LIMIT 1
+) t
+CROSS JOIN LATERAL (SELECT n.external_id FROM memory_user n WHERE n.user_id = c.user_id LIMIT 1) u
+CROSS JOIN LATERAL (
+    SELECT y.content FROM memory_body y WHERE y.user_id = c.user_id AND y.trace_id = c.id LIMIT 1
+) b
+WHERE t.id = c.id AND t.deleted_at IS NULL
 
 -- name: edges
 SELECT user_id, src, dst, type, weight FROM memory_edge
