@@ -122,7 +122,6 @@ CREATE INDEX memory_trace_happened ON memory_trace (user_id, happened_at);
 CREATE INDEX memory_trace_salience ON memory_trace (user_id, salience);
 CREATE INDEX memory_trace_conversation ON memory_trace (user_id, conversation_id, id)
     WHERE conversation_id IS NOT NULL;
-CREATE INDEX memory_trace_external ON memory_trace (user_id, external_id) WHERE external_id IS NOT NULL;
 -- Every search reads what is pending in a GIN index: 4 MB of it, the default, take 9 ms.
 CREATE INDEX memory_trace_meta ON memory_trace USING gin (meta jsonb_path_ops) WITH (gin_pending_list_limit = 128);
 -- Statistics taken when every user had a trace or two would make all indexes that begin with the user look alike, and a
@@ -378,7 +377,7 @@ FITS = """(
                     AND (p_since IS NULL OR b.happened_at >= p_since)
                     AND (p_until IS NULL OR b.happened_at < p_until)
                     AND (p_before IS NULL OR b.trace_id < p_before)
-                    AND (p_ids IS NULL OR b.trace_id = ANY (p_ids))
+                    AND (p_ids IS NULL OR b.trace_id IN (SELECT unnest(p_ids)))
                 )"""
 
 TF = "width_bucket(ts_rank('{{1,1,1,1}}', b.lexemes, t.q)::float8, '{{{ranks}}}'::float8[])::float8"
@@ -390,9 +389,11 @@ SATURATION = """p.tf * (p_k1 + 1)
             / (p.tf + p_k1 * (1 - p_b + p_b * p.words * p_traces / greatest(p_words, 1)))"""
 
 META_IDS = r"""
-CREATE FUNCTION reverie_meta_ids(p_users uuid[], p_contains jsonb, p_path jsonpath) RETURNS SETOF uuid
+CREATE FUNCTION reverie_meta_ids(p_users uuid[], p_path jsonpath) RETURNS SETOF uuid
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = {search_path}
+-- What the GIN index can do for a path shows only when the path is known.
+SET plan_cache_mode = force_custom_plan
 AS $function$
 DECLARE
     v_space uuid := nullif(current_setting('reverie.space', true), '')::uuid;
@@ -400,8 +401,7 @@ BEGIN
     RETURN QUERY
     SELECT t.id FROM memory_trace AS t
     WHERE t.user_id = ANY (p_users) AND t.space_id = v_space AND t.deleted_at IS NULL
-      AND (p_contains IS NULL OR t.meta @> p_contains)
-      AND (p_path IS NULL OR t.meta @@ p_path);
+      AND t.meta @@ p_path;
 END
 $function$
 """
@@ -420,7 +420,7 @@ FUNCTIONS = {
     "reverie_lexemes(regconfig, text, timestamptz)": LEXEMES,
     "reverie_bm25(uuid[], text[], smallint[], timestamptz, timestamptz, uuid, uuid[], bigint, bigint, integer, integer,"
     " double precision, double precision)": BM25,
-    "reverie_meta_ids(uuid[], jsonb, jsonpath)": META_IDS,
+    "reverie_meta_ids(uuid[], jsonpath)": META_IDS,
 }
 
 

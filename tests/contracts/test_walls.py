@@ -461,6 +461,7 @@ def _call(house: House, function: str) -> sql.Composed:
         "p_kinds": sql.SQL("ARRAY[1, 2, 3, 4, 5, 6]::smallint[]"),
         "p_traces": sql.SQL("1000"), "p_words": sql.SQL("10000"), "p_cap": sql.SQL("2000"), "p_limit": sql.SQL("1000"),
         "p_k1": sql.SQL("1.2"), "p_b": sql.SQL("0.75"), "p_users": sql.SQL("%s::uuid[]"),
+        "p_path": sql.SQL("'exists($)'::jsonpath"),
     }  # fmt: skip
     names = row[0]
     types = house.owner.execute(

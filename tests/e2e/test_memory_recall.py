@@ -47,14 +47,17 @@ async def test_the_right_turn_comes_first(
 
 
 async def test_scores_fall_and_every_arm_is_shown(caller: httpx.AsyncClient, ids: list[str]) -> None:
-    answer = await caller.get("/memory/recall", params={"user_id": "friends", "q": "the cat called Miso"})
+    answer = await caller.get(
+        "/memory/recall", params={"user_id": "friends", "q": "the cat called Miso", "explain": True}
+    )
     results = answer.json()["results"]
     scores = [result["score"] for result in results]
     assert scores == sorted(scores, reverse=True)
     assert len(results) == len(ids)
     assert results[0]["scores"]["semantic"] > 0
     assert results[0]["scores"]["lexical"] > 0
-    assert results[0]["score"] == pytest.approx(sum(results[0]["scores"].values()), abs=1e-4)
+    shares = answer.json()["explain"]["shares"][results[0]["trace_id"]]
+    assert results[0]["score"] == pytest.approx(sum(shares.values()), abs=1e-4)
 
 
 async def test_turns_of_a_conversation_are_linked(caller: httpx.AsyncClient, ids: list[str]) -> None:

@@ -159,13 +159,13 @@ def test_the_serving_role_cannot_go_around_the_wall(owner: Connection, two_space
 def test_the_functions_hold_the_wall_themselves(owner: Connection, two_spaces: dict[UUID, UUID]) -> None:
     users = list(two_spaces.values())
     lexical = "SELECT user_id FROM reverie_bm25(%s, %s, null, null, null, null, null, 2, 4, 2000, 10)"
-    meta = "SELECT count(*) FROM reverie_meta_ids(%s, %s, %s)"
+    meta = "SELECT count(*) FROM reverie_meta_ids(%s, %s)"
     for space, user in two_spaces.items():
         serve(owner, space)
         assert rows(owner, lexical, users, ["red"]) == [(user,)]
-        assert rows(owner, meta, users, '{"colour": "red"}', None) == [(1,)]
-        assert rows(owner, meta, users, None, "$.size > 6") == [(1,)]
-        assert rows(owner, meta, users, '{"colour": "red"}', "$.size > 7") == [(0,)]
+        assert rows(owner, meta, users, '$.colour == "red"') == [(1,)]
+        assert rows(owner, meta, users, "$.size > 6") == [(1,)]
+        assert rows(owner, meta, users, '$.colour == "red" && $.size > 7') == [(0,)]
     serve(owner, None)
     assert rows(owner, lexical, users, ["red"]) == []
-    assert rows(owner, meta, users, '{"colour": "red"}', None) == [(0,)]
+    assert rows(owner, meta, users, '$.colour == "red"') == [(0,)]

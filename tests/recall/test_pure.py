@@ -169,8 +169,7 @@ def arm(name: str, found: dict[int, float], most: float = 0.0, failed: str | Non
 
 def fused(question: str, arms: list[Arm], read: list[Trace]) -> list[Scored]:
     named = {one.name: one for one in arms}
-    focus = named["focus"].scores if "focus" in named else {}
-    return fuse.fuse(question, fuse.weigh(named), focus, read)
+    return fuse.fuse(question, fuse.weigh(named), named, read)
 
 
 @given(
@@ -198,7 +197,7 @@ def test_a_fused_score_lies_between_0_and_1_falls_and_adds_up(
     assert all(0 <= one.score <= 1 for one in ranked)
     assert [one.score for one in ranked] == sorted((one.score for one in ranked), reverse=True)
     for one in ranked:
-        assert one.score == pytest.approx(sum(one.scores.values()), abs=1e-9)
+        assert one.score == pytest.approx(sum(one.shares.values()), abs=1e-9)
     assert fused("What did Ada say?", arms, read[::-1]) == ranked
 
 
@@ -207,7 +206,7 @@ def test_a_named_speaker_goes_before_another() -> None:
     read = [trace(1, speaker="Ada"), trace(2, speaker="Bob")]
     assert fused("Ada's cat", arms, read)[0].key[1].int == 1
     assert fused("Bob's cat", arms, read)[0].key[1].int == 2
-    assert "speaker" not in fused("the user's cat", arms, [trace(1, speaker="user")])[0].scores
+    assert "speaker" not in fused("the user's cat", arms, [trace(1, speaker="user")])[0].shares
 
 
 def test_the_users_own_words_go_before_their_retelling_unless_the_assistant_is_asked() -> None:

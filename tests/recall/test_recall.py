@@ -260,13 +260,15 @@ async def test_scores_lie_between_0_and_1_fall_and_add_up(
         "pressed -apple | ! & <-> :* ' \\",
         "the of and",
     ):
-        answer = (await caller.post("/memory/recall", json={"user_id": user, "q": q, "recipe": recipe})).json()
+        answer = (
+            await caller.post("/memory/recall", json={"user_id": user, "q": q, "recipe": recipe, "explain": True})
+        ).json()
         assert answer["degraded"] == []
         scores = [one["score"] for one in answer["results"]]
         assert all(0 <= score <= 1 for score in scores)
         assert scores == sorted(scores, reverse=True)
         for one in answer["results"]:
-            assert one["score"] == pytest.approx(sum(one["scores"].values()), abs=1e-4)
+            assert one["score"] == pytest.approx(sum(answer["explain"]["shares"][one["trace_id"]].values()), abs=1e-4)
         arms = {"vector": {"semantic"}, "lexical": {"lexical"}}.get(recipe)
         assert all(arms is None or set(one["scores"]) == arms for one in answer["results"])
 
@@ -352,3 +354,26 @@ async def test_what_makes_no_sense_is_refused(caller: httpx.AsyncClient, bad: di
     answer = await caller.get("/memory/recall", params={"user_id": "u", "q": "x"} | bad)
     assert answer.status_code == 422
     assert answer.json()["field"].startswith(field.split(".", maxsplit=1)[0])
+
+
+async def test_a_window_that_reaches_before_all_time(caller: httpx.AsyncClient) -> None:
+    asked = {"user_id": "early", "q": "anything", "at": "0050-01-01", "time_window": "100y"}
+    answer = await caller.get("/memory/recall", params=asked)
+    assert answer.status_code == 200
+    assert answer.json()["results"] == []
+
+
+@pytest.mark.parametrize(
+    "condition", [{"meta.a": {"$in": list(range(1001))}}, {"meta." + ".".join("a" * 33): 1}], ids=["choices", "keys"]
+)
+async def test_a_filter_that_is_too_large_is_refused(caller: httpx.AsyncClient, condition: dict[str, Any]) -> None:
+    answer = await caller.post("/memory/recall", json={"user_id": "any", "q": "anything", "filter": condition})
+    assert answer.status_code == 422
+    assert answer.json()["field"] == "filter"
+
+
+@pytest.mark.parametrize(("field", "value"), [("k", True), ("k", "5"), ("min_score", "0.5"), ("explain", 1)])
+async def test_a_body_takes_numbers_as_numbers(caller: httpx.AsyncClient, field: str, value: object) -> None:
+    answer = await caller.post("/memory/recall", json={"user_id": "any", "q": "anything", field: value})
+    assert answer.status_code == 422
+    assert answer.json()["field"] == field

@@ -90,7 +90,7 @@ def results(answer: dict[str, Any], *, several: bool = False, explain: bool = Fa
                 one["speaker"] or one["role"] or one["kind"],
                 moment(one["occurred_at"] or one["created_at"]),
                 marked(passage(one["content"], found, SHOWN), found),
-                *([_shares(one["scores"])] if explain else []),
+                *([_shares(answer["explain"]["shares"][one["trace_id"]])] if explain else []),
             ]
             for rank, one in enumerate(answer["results"], 1)
         ],

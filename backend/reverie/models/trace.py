@@ -33,7 +33,6 @@ class MemoryTrace(Base):
             "id",
             postgresql_where=text("conversation_id IS NOT NULL"),
         ),
-        Index("memory_trace_external", "user_id", "external_id", postgresql_where=text("external_id IS NOT NULL")),
         Index(
             "memory_trace_meta",
             "meta",

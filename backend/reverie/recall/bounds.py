@@ -14,7 +14,7 @@ def clauses(bounds: Bounds) -> tuple[str, list[Any]]:
         ("AND happened_at >= %b", bounds.since),
         ("AND happened_at < %b", bounds.until),
         ("AND trace_id < %b", bounds.before),
-        ("AND trace_id IN (SELECT unnest(%b::uuid[]))", bounds.only),
+        ("AND trace_id IN (SELECT unnest(%b::uuid[]))", None if bounds.only is None else list(bounds.only)),
     ):
         if value is not None:
             texts.append(text)
@@ -35,7 +35,7 @@ def rare_clauses(
         texts.append("AND conversation_id = %b")
         parameters.append(conversation_id)
     if path is not None:
-        texts.append("AND id IN (SELECT reverie_meta_ids(%b, NULL, %b::jsonpath))")
+        texts.append("AND id IN (SELECT reverie_meta_ids(%b, %b::jsonpath))")
         parameters += [user_ids, path]
     return " ".join(texts), parameters
 

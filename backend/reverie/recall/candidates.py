@@ -27,8 +27,8 @@ async def read(
 async def matching(
     database: Database, space_id: UUID, user_ids: Sequence[UUID], clauses: str, parameters: Sequence[Any],
     seconds: float,
-) -> list[UUID]:  # fmt: skip
+) -> frozenset[UUID]:  # fmt: skip
     """The ids that pass filters on the thin row."""
     async with database.reading(space_id, seconds=seconds) as session:
         cursor = await session.send(SQL.text("matching", clauses=clauses), (list(user_ids), *parameters))
-    return [row[0] for row in await cursor.fetchall()]
+    return frozenset(row[0] for row in await cursor.fetchall())

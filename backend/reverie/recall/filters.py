@@ -5,6 +5,8 @@ from typing import Any
 
 OPERATORS = {"$eq": "==", "$ne": "!=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 MOST_CONDITIONS = 32
+MOST_CHOICES = 1000
+MOST_SEGMENTS = 32
 
 
 def jsonpath(conditions: dict[str, Any]) -> str:
@@ -23,7 +25,7 @@ def jsonpath(conditions: dict[str, Any]) -> str:
 def _condition(name: str, wanted: object) -> str:
     first, *keys = name.split(".")
     shown = name[:60]
-    if first != "meta" or not keys or not all(keys):
+    if first != "meta" or not 1 <= len(keys) <= MOST_SEGMENTS or not all(keys):
         raise ValueError(f"takes conditions on meta.<key>, not on {shown!r}")
     path = "$" + "".join(f".{json.dumps(key)}" for key in keys)
     if not isinstance(wanted, dict):
@@ -35,8 +37,8 @@ def _condition(name: str, wanted: object) -> str:
 
 def _comparison(name: str, path: str, operator: str, value: object) -> str:
     if operator == "$in":
-        if not isinstance(value, list) or not value:
-            raise ValueError(f"takes a list with at least one value for $in of {name}")
+        if not isinstance(value, list) or not 1 <= len(value) <= MOST_CHOICES:
+            raise ValueError(f"takes a list of 1 to {MOST_CHOICES} values for $in of {name}")
         return "(" + " || ".join(f"{path} == {_literal(name, one)}" for one in value) + ")"
     if operator not in OPERATORS:
         raise ValueError(f"takes one of {', '.join([*OPERATORS, '$in'])} for {name}, not {operator[:60]!r}")

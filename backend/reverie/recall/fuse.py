@@ -33,7 +33,7 @@ FOCUS: Final = 0.01
 """The share of the way to 1 that the newest trace in focus gains, the others less: it decides between equals."""
 
 LEXICAL_HALF: Final = 16.0
-"""The BM25 score that counts as one half where the lexical arm stands alone: s / (s + c)."""
+"""The BM25 score that counts as one half in the score of the lexical arm itself: s / (s + c)."""
 
 _RETELLING = frozenset({"assistant", "system", "tool"})
 _TO_ASSISTANT = re.compile(
@@ -79,37 +79,51 @@ def shortlist(base: Mapping[Key, Base], focus: Mapping[Key, float], size: int) -
     return best + [key for key in focus if key not in base][: size - len(best)]
 
 
-def fuse(question: str, base: Mapping[Key, Base], focus: Mapping[Key, float], traces: Iterable[Trace]) -> list[Scored]:
-    """The candidates with their score, best first. ``scores`` adds up: arms, then what each prior changed."""
+def fuse(question: str, base: Mapping[Key, Base], arms: Mapping[str, Arm], traces: Iterable[Trace]) -> list[Scored]:
+    """The candidates with their score, best first."""
     asked = name_words(question)
     to_assistant = bool(_TO_ASSISTANT.search(question))
-    scored = [_scored(trace, base.get(trace.key, _UNSEEN), focus, asked, to_assistant) for trace in traces]
+    focus = arms["focus"].scores if "focus" in arms else {}
+    scored = []
+    for trace in traces:
+        shares = _shares(trace, base.get(trace.key, _UNSEEN), focus, asked, to_assistant)
+        score = min(1.0, max(0.0, sum(shares.values())))
+        scored.append(Scored(trace.key, score, _said(arms.values(), trace.key), shares))
     return sorted(scored, key=_order)
+
+
+def _said(arms: Iterable[Arm], key: Key) -> dict[str, float]:
+    return {arm.name: arm_score(arm.name, arm.scores[key]) for arm in arms if key in arm.scores}
+
+
+def arm_score(name: str, raw: float) -> float:
+    """The score of one arm, from 0 to 1 and comparable between questions."""
+    return raw / (raw + LEXICAL_HALF) if name == "lexical" else min(1.0, max(0.0, raw))
 
 
 def alone(arm: Arm, traces: Iterable[Trace]) -> list[Scored]:
     """The candidates of a single arm in its own order, without priors."""
     scored = []
     for trace in traces:
-        raw = arm.scores[trace.key]
-        score = max(0.0, min(1.0, raw)) if arm.name == "semantic" else raw / (raw + LEXICAL_HALF)
-        scored.append(Scored(trace.key, score, {arm.name: score}))
+        score = {arm.name: arm_score(arm.name, arm.scores[trace.key])}
+        scored.append(Scored(trace.key, score[arm.name], score, score))
     return sorted(scored, key=_order)
 
 
-def _scored(trace: Trace, base: Base, focus: Mapping[Key, float], asked: set[str], to_assistant: bool) -> Scored:
-    scores = {"semantic": base.semantic, "lexical": base.lexical / (1 + len(trace.content) / LONG)}
-    score = scores["semantic"] + scores["lexical"]
+def _shares(
+    trace: Trace, base: Base, focus: Mapping[Key, float], asked: set[str], to_assistant: bool
+) -> dict[str, float]:
+    shares = {"semantic": base.semantic, "lexical": base.lexical / (1 + len(trace.content) / LONG)}
+    score = shares["semantic"] + shares["lexical"]
     if trace.speaker and not _names(trace.speaker).isdisjoint(asked):
-        scores["speaker"] = NAMED * (1 - score)
-        score += scores["speaker"]
+        shares["speaker"] = NAMED * (1 - score)
+        score += shares["speaker"]
     if trace.key in focus:
-        scores["focus"] = FOCUS * focus[trace.key] * (1 - score)
-        score += scores["focus"]
+        shares["focus"] = FOCUS * focus[trace.key] * (1 - score)
+        score += shares["focus"]
     if trace.role in _RETELLING and not to_assistant:
-        scores["role"] = -RETOLD * score
-        score += scores["role"]
-    return Scored(trace.key, min(1.0, max(0.0, score)), scores)
+        shares["role"] = -RETOLD * score
+    return shares
 
 
 @lru_cache(maxsize=4096)

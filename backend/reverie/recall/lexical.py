@@ -18,9 +18,10 @@ MOST_CANDIDATES = 2000
 async def search(database: Database, space_id: UUID, question: Question, depth: int, seconds: float) -> Found:
     """The ``depth`` traces with the greatest BM25 score."""
     bounds = question.bounds
+    only = None if bounds.only is None else list(bounds.only)
     parameters = (
         bounds.user_ids, bounds.user_ids, question.language, question.text, bounds.kinds, bounds.since, bounds.until,
-        bounds.before, bounds.only, MOST_CANDIDATES, depth, K1, B,
+        bounds.before, only, MOST_CANDIDATES, depth, K1, B,
     )  # fmt: skip
     async with database.reading(space_id, seconds=seconds) as session:
         cursor = await session.send(SQL["lexical"], parameters)

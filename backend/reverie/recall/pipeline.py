@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import psycopg
@@ -26,6 +27,7 @@ from reverie.recall.filters import jsonpath
 from reverie.recall.recipes import RECIPES, Recipe
 from reverie.recall.schemas import EdgeOut, RecallIn, RecallOut, RecallQuery, Result
 from reverie.recall.types import Arm, Bounds, Edge, Found, Key, Question, Scored, Trace
+from reverie.text.fields import EARLIEST
 from reverie.working.focus import Focus
 
 ARMS = ("semantic", "lexical", "focus")
@@ -68,7 +70,7 @@ class RecallService:
         traces, edges = await self._read(space_id, keys)
         standing = [trace for trace in traces.values() if admissible(trace, question.bounds)]
         if recipe.fused:
-            ranked = fuse.fuse(asked.q, base, focus, standing)
+            ranked = fuse.fuse(asked.q, base, arms, standing)
         else:
             ranked = fuse.alone(next(iter(arms.values())), standing)
         best = [one for one in ranked if one.score >= asked.min_score][: question.k]
@@ -80,7 +82,7 @@ class RecallService:
             edges=_among(best, edges, names),
             degraded=[arm.name for arm in arms.values() if arm.failed],
             took_ms=round((time.perf_counter() - began) * 1000, 3),
-            explain=_explanation(arms, self._plan) if asked.explain else None,
+            explain=_explanation(arms, self._plan, best) if asked.explain else None,
         )
 
     async def _question(self, space_id: UUID, user_ids: list[UUID], asked: RecallQuery) -> Question:
@@ -93,13 +95,13 @@ class RecallService:
                     vector = supplied(asked.embedding, self._model.dim)
                 except ValueError as error:
                     raise Invalid(f"embedding {error}.", field="embedding") from None
-        since = (asked.at or clock.now()) - asked.time_window if asked.time_window is not None else asked.since
+        since = asked.since if asked.time_window is None else _back(asked.at or clock.now(), asked.time_window)
         text, parameters = rare_clauses(asked.roles, asked.conversation_id, user_ids, path)
         only = None
         if text:
             only = await candidates.matching(self._database, space_id, user_ids, text, parameters, self._timeout)
         if "hot" not in asked.tiers:
-            only = []
+            only = frozenset()
         bounds = Bounds(
             user_ids=user_ids,
             kinds=[KINDS[kind] for kind in asked.kinds or RECALLED_KINDS],
@@ -163,6 +165,10 @@ class RecallService:
         return await candidates.read(self._database, space_id, keys, self._timeout)
 
 
+def _back(moment: datetime, window: timedelta) -> datetime:
+    return moment - window if moment - EARLIEST > window else EARLIEST
+
+
 def _since(began: float) -> float:
     return round((time.perf_counter() - began) * 1000, 3)
 
@@ -186,11 +192,12 @@ def _among(best: Sequence[Scored], edges: Sequence[Edge], names: dict[UUID, str]
     ]
 
 
-def _explanation(arms: dict[str, Arm], plan: str) -> dict[str, object]:
+def _explanation(arms: dict[str, Arm], plan: str, best: Sequence[Scored]) -> dict[str, object]:
     return {
         "arms": {
             arm.name: {"candidates": len(arm.scores), "milliseconds": arm.milliseconds, "failed": arm.failed}
             for arm in arms.values()
         },
         "plan": plan,
+        "shares": {str(one.key[1]): {name: round(share, 6) for name, share in one.shares.items()} for one in best},
     }

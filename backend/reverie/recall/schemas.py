@@ -79,6 +79,9 @@ class RecallQuery(Schema):
 class RecallIn(RecallQuery):
     """A question, by POST: with a filter over ``meta``, and with the caller's own vector of it."""
 
+    k: Annotated[int | None, Field(ge=1, le=100, strict=True)] = None
+    min_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)] = 0.0
+    explain: Annotated[bool, Field(strict=True)] = False
     filter: JsonObject | None = None
     embedding: Annotated[
         Any, WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "number"}}, {"type": "null"}]})
@@ -103,7 +106,7 @@ class EdgeOut(Answer):
 
 
 class Result(Answer):
-    """A trace that was found. ``score`` lies between 0 and 1; ``scores`` has the share of every arm."""
+    """A trace that was found. ``score`` lies between 0 and 1; ``scores`` has what each arm said that found it."""
 
     trace_id: UUID
     user_id: str

@@ -21,7 +21,7 @@ class Bounds:
     since: datetime | None = None
     until: datetime | None = None
     before: UUID | None = None
-    only: list[UUID] | None = None
+    only: frozenset[UUID] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,15 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A candidate with its score (0 to 1) and the share of every arm and prior in it."""
+    """A candidate with its score (0 to 1), what each arm that found it said (0 to 1), and what the score is the sum of.
+
+    ``shares`` has the weighed arms and what each prior changed.
+    """
 
     key: Key
     score: float
     scores: dict[str, float]
+    shares: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)

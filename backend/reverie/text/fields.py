@@ -10,7 +10,7 @@ from reverie.core.limits import limits_of
 from reverie.text.languages import configuration
 
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
-_EARLIEST, _LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+EARLIEST, LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 _MOST_INTEGER = 2**63
 
 
@@ -72,7 +72,7 @@ def moment(value: object) -> datetime:
         raise ValueError("takes an ISO 8601 time such as 2026-05-08T13:56:00Z")
     if parsed.tzinfo is None:
         parsed = parsed.replace(tzinfo=UTC)
-    if not _EARLIEST <= parsed <= _LATEST:
+    if not EARLIEST <= parsed <= LATEST:
         raise ValueError("takes a time within the years 1 to 9999")
     return parsed.astimezone(UTC)
 
