@@ -97,7 +97,7 @@ def _query(user_id: UUID, model: Model, vector: FloatArray) -> tuple[bytes, list
     query = vectors.SQL.text("vectors_exact", clauses=text, column=model.column, model=model.id)
     wanted = (HalfVector if model.precision == "fp16" else Vector)(vector).to_text()
     depth = RECIPES["vector"].depth
-    return query, [wanted, _array(bounds.user_ids), _array(bounds.heads), _array(kinds), wanted, str(depth)]
+    return query, [wanted, _array(bounds.user_ids), _array(bounds.heads), _array(kinds), str(depth)]
 
 
 def _array(values: list[Any]) -> str:

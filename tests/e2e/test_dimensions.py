@@ -90,7 +90,7 @@ async def _plan(database: Any, model: Any, space_id: Any, user_id: Any, vector: 
     wanted = as_vector(vector.astype(np.float32), model.precision)
     async with database.reading_vectors(space_id) as session:
         await session.send(vectors.SQL["hnsw_settings"])
-        found = await session.fetch(b"EXPLAIN " + query, (wanted, bounds.user_ids, bounds.heads, *extra, wanted, 10))
+        found = await session.fetch(b"EXPLAIN " + query, (wanted, bounds.user_ids, bounds.heads, *extra, 10))
     return "\n".join(row[0] for row in found)
 
 

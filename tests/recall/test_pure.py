@@ -18,7 +18,7 @@ from reverie.recall.bounds import admissible, clauses, rare_clauses
 from reverie.recall.filters import OPERATORS, jsonpath
 from reverie.recall.recipes import RECIPES
 from reverie.recall.schemas import MOST_WINDOW, window
-from reverie.recall.types import Arm, Bounds, Key, Scored, Trace
+from reverie.recall.types import Arm, Bounds, Key, Scored, Trace, key_of, trace_of
 
 USER = UUID(int=1)
 DAY = datetime(2024, 5, 1, tzinfo=UTC)
@@ -110,7 +110,9 @@ def test_any_text_is_a_span_or_refused(value: object) -> None:
 
 
 def trace(n: int, **changes: Any) -> Trace:
-    plain = Trace((USER, UUID(int=n)), "ada", None, "It rained.", "turn", "user", None, None, DAY, None, DAY, 0.5, {})
+    plain = Trace(
+        key_of(USER, UUID(int=n)), "ada", None, "It rained.", "turn", "user", None, None, DAY, None, DAY, 0.5, {}
+    )
     return replace(plain, **changes)
 
 
@@ -120,7 +122,7 @@ def bounds(**changes: Any) -> Bounds:
 
 def test_clauses_name_only_what_bounds() -> None:
     assert clauses(bounds()) == ("AND kind = ANY(%b)", [[1, 2, 3, 4]])
-    text, parameters = clauses(bounds(since=DAY, until=DAY, before=USER, only=[]))
+    text, parameters = clauses(bounds(since=DAY, until=DAY, before=USER, only=frozenset()))
     assert text.count("%b") == len(parameters) == 5
     assert rare_clauses(None, None, [USER], None) == ("", [])
     text, parameters = rare_clauses(["user"], "c", [USER], "$.a == 1")
@@ -164,7 +166,11 @@ scores = st.dictionaries(st.integers(0, 9), st.floats(-1, 1), max_size=10)
 
 
 def arm(name: str, found: dict[int, float], most: float = 0.0, failed: str | None = None) -> Arm:
-    return Arm(name, {(USER, UUID(int=n)): score for n, score in found.items()}, most, 1.0, failed)
+    return Arm(name, {key_of(USER, UUID(int=n)): score for n, score in found.items()}, most, 1.0, failed)
+
+
+def first(ranked: list[Scored]) -> int:
+    return trace_of(ranked[0].key).int
 
 
 def fused(question: str, arms: list[Arm], read: list[Trace]) -> list[Scored]:
@@ -191,7 +197,7 @@ def test_a_fused_score_lies_between_0_and_1_falls_and_adds_up(
     ]
     keys: list[Key] = fuse.shortlist(fuse.weigh({one.name: one for one in arms}), arms[2].scores, 20)
     assert len(keys) == len(set(keys))
-    read = [trace(key[1].int, role=role, speaker=speaker) for key in keys]
+    read = [trace(trace_of(key).int, role=role, speaker=speaker) for key in keys]
     ranked = fused("What did Ada say?", arms, read)
     assert {one.key for one in ranked} == set(keys)
     assert all(0 <= one.score <= 1 for one in ranked)
@@ -204,16 +210,16 @@ def test_a_fused_score_lies_between_0_and_1_falls_and_adds_up(
 def test_a_named_speaker_goes_before_another() -> None:
     arms = [arm("semantic", {1: 0.5, 2: 0.5}), arm("lexical", {})]
     read = [trace(1, speaker="Ada"), trace(2, speaker="Bob")]
-    assert fused("Ada's cat", arms, read)[0].key[1].int == 1
-    assert fused("Bob's cat", arms, read)[0].key[1].int == 2
+    assert first(fused("Ada's cat", arms, read)) == 1
+    assert first(fused("Bob's cat", arms, read)) == 2
     assert "speaker" not in fused("the user's cat", arms, [trace(1, speaker="user")])[0].shares
 
 
 def test_the_users_own_words_go_before_their_retelling_unless_the_assistant_is_asked() -> None:
     arms = [arm("semantic", {1: 0.5, 2: 0.5}), arm("lexical", {})]
     read = [trace(1, role="user"), trace(2, role="assistant")]
-    assert fused("Where is the cat?", arms, read)[0].key[1].int == 1
-    assert fused("What did you recommend?", arms, read)[0].key[1].int == 2
+    assert first(fused("Where is the cat?", arms, read)) == 1
+    assert first(fused("What did you recommend?", arms, read)) == 2
 
 
 def test_an_arm_that_failed_leaves_its_weight_to_the_other() -> None:
@@ -225,7 +231,7 @@ def test_an_arm_that_failed_leaves_its_weight_to_the_other() -> None:
 
 def test_one_arm_alone_keeps_its_own_score_and_order() -> None:
     found = fuse.alone(arm("semantic", {1: -0.5, 2: 0.5, 3: 0.5}), [trace(1), trace(2), trace(3)])
-    assert [(one.key[1].int, one.score) for one in found] == [(3, 0.5), (2, 0.5), (1, 0.0)]
+    assert [(trace_of(one.key).int, one.score) for one in found] == [(3, 0.5), (2, 0.5), (1, 0.0)]
     half = fuse.alone(arm("lexical", {1: fuse.LEXICAL_HALF}), [trace(1)])
     assert half[0].score == 0.5
 
@@ -233,5 +239,5 @@ def test_one_arm_alone_keeps_its_own_score_and_order() -> None:
 def test_a_shortlist_takes_the_best_and_the_focus() -> None:
     arms = [arm("semantic", {n: n / 10 for n in range(8)}), arm("lexical", {}), arm("focus", {9: 1.0})]
     base = fuse.weigh({one.name: one for one in arms})
-    assert [key[1].int for key in fuse.shortlist(base, arms[2].scores, 3)] == [7, 6, 5]
-    assert [key[1].int for key in fuse.shortlist(base, arms[2].scores, 20)] == [7, 6, 5, 4, 3, 2, 1, 0, 9]
+    assert [trace_of(key).int for key in fuse.shortlist(base, arms[2].scores, 3)] == [7, 6, 5]
+    assert [trace_of(key).int for key in fuse.shortlist(base, arms[2].scores, 20)] == [7, 6, 5, 4, 3, 2, 1, 0, 9]

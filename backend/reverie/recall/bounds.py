@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reverie.core.kinds import KINDS
-from reverie.recall.types import Bounds, Trace
+from reverie.recall.types import Bounds, Trace, trace_of
 
 
 def clauses(bounds: Bounds) -> tuple[str, list[Any]]:
@@ -42,7 +42,7 @@ def rare_clauses(
 
 def admissible(trace: Trace, bounds: Bounds) -> bool:
     """Whether a trace that came another way than by an arm of SQL (the focus) is within the bounds."""
-    trace_id = trace.key[1]
+    trace_id = trace_of(trace.key)
     return (
         KINDS[trace.kind] in bounds.kinds
         and (bounds.since is None or trace.happened_at >= bounds.since)

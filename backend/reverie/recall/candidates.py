@@ -6,7 +6,7 @@ from uuid import UUID
 
 from reverie.core.database import Database
 from reverie.core.queries import Queries
-from reverie.recall.types import Edge, Key, Trace
+from reverie.recall.types import Edge, Key, Trace, trace_of, user_of
 
 SQL = Queries("reverie.recall")
 
@@ -15,13 +15,13 @@ async def read(
     database: Database, space_id: UUID, keys: Sequence[Key], seconds: float
 ) -> tuple[dict[Key, Trace], list[Edge]]:
     """The traces of ``keys`` that still stand, and the edges among them, in one round trip."""
-    users, ids = [key[0] for key in keys], [key[1] for key in keys]
+    users, ids = [user_of(key) for key in keys], [trace_of(key) for key in keys]
     owners = list(set(users))
     async with database.reading(space_id, seconds=seconds) as session:
         rows = await session.send(SQL["candidates"], (users, ids))
         links = await session.send(SQL["edges"], (owners, ids, ids))
-    traces = {(row[0], row[1]): Trace((row[0], row[1]), *row[2:]) for row in await rows.fetchall()}
-    return traces, [Edge(*row) for row in await links.fetchall()]
+    traces = [Trace(*row) for row in await rows.fetchall()]
+    return {trace.key: trace for trace in traces}, [Edge(*row) for row in await links.fetchall()]
 
 
 async def matching(

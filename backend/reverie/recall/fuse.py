@@ -75,7 +75,7 @@ def weigh(arms: Mapping[str, Arm]) -> dict[Key, Base]:
 
 def shortlist(base: Mapping[Key, Base], focus: Mapping[Key, float], size: int) -> list[Key]:
     """The candidates that are worth reading; what is in focus fills up what the arms leave free."""
-    best = nlargest(size, base, key=lambda key: (base[key].semantic + base[key].lexical, key[1].int))
+    best = nlargest(size, base, key=lambda key: (base[key].semantic + base[key].lexical, key[16:]))
     return best + [key for key in focus if key not in base][: size - len(best)]
 
 
@@ -89,7 +89,7 @@ def fuse(question: str, base: Mapping[Key, Base], arms: Mapping[str, Arm], trace
         shares = _shares(trace, base.get(trace.key, _UNSEEN), focus, asked, to_assistant)
         score = min(1.0, max(0.0, sum(shares.values())))
         scored.append(Scored(trace.key, score, _said(arms.values(), trace.key), shares))
-    return sorted(scored, key=_order)
+    return sorted(scored, key=_order, reverse=True)
 
 
 def _said(arms: Iterable[Arm], key: Key) -> dict[str, float]:
@@ -107,7 +107,7 @@ def alone(arm: Arm, traces: Iterable[Trace]) -> list[Scored]:
     for trace in traces:
         score = {arm.name: arm_score(arm.name, arm.scores[trace.key])}
         scored.append(Scored(trace.key, score[arm.name], score, score))
-    return sorted(scored, key=_order)
+    return sorted(scored, key=_order, reverse=True)
 
 
 def _shares(
@@ -140,6 +140,6 @@ def _weight(arms: Mapping[str, Arm]) -> float:
     return LEXICAL
 
 
-def _order(scored: Scored) -> tuple[float, int]:
+def _order(scored: Scored) -> tuple[float, bytes]:
     # The newer of two equals comes first; ids of traces begin with their time.
-    return (-scored.score, -scored.key[1].int)
+    return (scored.score, scored.key[16:])

@@ -27,4 +27,4 @@ async def search(database: Database, space_id: UUID, question: Question, depth: 
         cursor = await session.send(SQL["lexical"], parameters)
     rows = await cursor.fetchall()
     # The greatest BM25 score: every term of the question, each as often as its saturation can be reached (k1 + 1).
-    return Found({(row[0], row[1]): float(row[2]) for row in rows}, rows[0][3] * (K1 + 1) if rows else 0.0)
+    return Found({row[0]: float(row[1]) for row in rows}, rows[0][2] * (K1 + 1) if rows else 0.0)

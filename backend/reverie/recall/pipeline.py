@@ -26,17 +26,33 @@ from reverie.recall.bounds import admissible, rare_clauses
 from reverie.recall.filters import jsonpath
 from reverie.recall.recipes import RECIPES, Recipe
 from reverie.recall.schemas import EdgeOut, RecallIn, RecallOut, RecallQuery, Result
-from reverie.recall.types import Arm, Bounds, Edge, Found, Key, Question, Scored, Trace
+from reverie.recall.types import Arm, Bounds, Edge, Found, Key, Question, Scored, Trace, key_of, trace_of
 from reverie.text.fields import EARLIEST
 from reverie.working.focus import Focus
-
-ARMS = ("semantic", "lexical", "focus")
 
 log = structlog.get_logger(__name__)
 
 
 class FocusLost(Exception):  # noqa: N818 - what happened, not an error of ours
     """Redis did not answer; it logs that itself."""
+
+
+class Stopwatch:
+    """Milliseconds of each stage of a recall."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._began = self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """Ends a stage."""
+        now = time.perf_counter()
+        self.laps[stage] = round((now - self._last) * 1000, 3)
+        self._last = now
+
+    def total(self) -> float:
+        """Milliseconds since the beginning."""
+        return round((time.perf_counter() - self._began) * 1000, 3)
 
 
 class RecallService:
@@ -59,21 +75,26 @@ class RecallService:
             Invalid: the caller's vector does not fit.
             Unavailable: no arm could answer.
         """
-        began = time.perf_counter()
+        watch = Stopwatch()
         space_id, recipe = principal.space_id, RECIPES[asked.recipe]
         names = {user_uuid(space_id, name): name for name in asked.user_id}
         question = await self._question(space_id, list(names), asked)
+        watch.lap("question")
         arms = await self._search(space_id, question, recipe)
+        watch.lap("arms")
         base = fuse.weigh(arms)
         focus = arms["focus"].scores if "focus" in arms else {}
         keys = fuse.shortlist(base, focus, max(recipe.shortlist, question.k))
+        watch.lap("shortlist")
         traces, edges = await self._read(space_id, keys)
+        watch.lap("read")
         standing = [trace for trace in traces.values() if admissible(trace, question.bounds)]
         if recipe.fused:
             ranked = fuse.fuse(asked.q, base, arms, standing)
         else:
             ranked = fuse.alone(next(iter(arms.values())), standing)
         best = [one for one in ranked if one.score >= asked.min_score][: question.k]
+        watch.lap("fuse")
         return RecallOut(
             query=asked.q,
             k=question.k,
@@ -81,8 +102,8 @@ class RecallService:
             results=[_result(one, traces[one.key]) for one in best],
             edges=_among(best, edges, names),
             degraded=[arm.name for arm in arms.values() if arm.failed],
-            took_ms=round((time.perf_counter() - began) * 1000, 3),
-            explain=_explanation(arms, self._plan, best) if asked.explain else None,
+            took_ms=watch.total(),
+            explain=_explanation(arms, self._plan, best, watch) if asked.explain else None,
         )
 
     async def _question(self, space_id: UUID, user_ids: list[UUID], asked: RecallQuery) -> Question:
@@ -116,22 +137,22 @@ class RecallService:
     async def _search(self, space_id: UUID, question: Question, recipe: Recipe) -> dict[str, Arm]:
         searches: list[Awaitable[Arm]] = []
         depth = max(recipe.depth, question.k)
+        if recipe.semantic:
+            # First: the encoder's thread works on the question while the others are sent off.
+            searches.append(self._arm("semantic", lambda: self._semantic(space_id, question, depth)))
         if recipe.lexical:
-            # First, since it needs no vector: PostgreSQL works on it while the question is encoded.
             searches.append(
                 self._arm(
                     "lexical",
                     lambda: lexical.search(self._database, space_id, question, depth, self._timeout),
                 )
             )
-        if recipe.semantic:
-            searches.append(self._arm("semantic", lambda: self._semantic(space_id, question, depth)))
         if recipe.focus:
             searches.append(self._arm("focus", lambda: self._focused(question.bounds)))
         arms = list(await asyncio.gather(*searches))
         if all(arm.failed for arm in arms if arm.name != "focus"):
             raise Unavailable("No arm of recall could answer; try again shortly.")
-        return {arm.name: arm for arm in sorted(arms, key=lambda arm: ARMS.index(arm.name))}
+        return {arm.name: arm for arm in arms}
 
     async def _semantic(self, space_id: UUID, question: Question, depth: int) -> Found:
         vector = question.vector if question.vector is not None else await self._encoder.question(question.text)
@@ -145,7 +166,7 @@ class RecallService:
         focused = await self._focus.read(bounds.user_ids)
         if focused.degraded:
             raise FocusLost
-        return Found({key: 1 / (1 + rank) for rank, key in enumerate(focused.keys)})
+        return Found({key_of(*key): 1 / (1 + rank) for rank, key in enumerate(focused.keys)})
 
     async def _arm(self, name: str, search: Callable[[], Awaitable[Found]]) -> Arm:
         began = time.perf_counter()
@@ -175,16 +196,20 @@ def _since(began: float) -> float:
 
 def _result(one: Scored, trace: Trace) -> Result:
     return Result(
-        trace_id=one.key[1], user_id=trace.user, external_id=trace.external_id, content=trace.content,
+        trace_id=trace_of(one.key), user_id=trace.user, external_id=trace.external_id, content=trace.content,
         kind=trace.kind, role=trace.role, speaker=trace.speaker, conversation_id=trace.conversation_id,
         created_at=trace.created_at, occurred_at=trace.occurred_at, salience=round(trace.salience, 6),
-        score=round(one.score, 6), scores={name: round(score, 6) for name, score in one.scores.items()}, via=[],
+        score=round(one.score, 6), scores=_rounded(one.scores), via=[],
         tier="hot", meta=trace.meta,
     )  # fmt: skip
 
 
+def _rounded(scores: dict[str, float]) -> dict[str, float]:
+    return {name: round(score, 6) for name, score in scores.items()}
+
+
 def _among(best: Sequence[Scored], edges: Sequence[Edge], names: dict[UUID, str]) -> list[EdgeOut]:
-    shown = {one.key[1] for one in best}
+    shown = {trace_of(one.key) for one in best}
     return [
         EdgeOut(user_id=names[edge.user_id], src=edge.src, dst=edge.dst, type=edge.type, weight=edge.weight)
         for edge in edges
@@ -192,12 +217,15 @@ def _among(best: Sequence[Scored], edges: Sequence[Edge], names: dict[UUID, str]
     ]
 
 
-def _explanation(arms: dict[str, Arm], plan: str, best: Sequence[Scored]) -> dict[str, object]:
+def _explanation(arms: dict[str, Arm], plan: str, best: Sequence[Scored], watch: "Stopwatch") -> dict[str, object]:
     return {
         "arms": {
             arm.name: {"candidates": len(arm.scores), "milliseconds": arm.milliseconds, "failed": arm.failed}
             for arm in arms.values()
         },
         "plan": plan,
-        "shares": {str(one.key[1]): {name: round(share, 6) for name, share in one.shares.items()} for one in best},
+        "stages": watch.laps,
+        "shares": {
+            str(trace_of(one.key)): {name: round(share, 6) for name, share in one.shares.items()} for one in best
+        },
     }

@@ -3,27 +3,31 @@
 
 -- name: vectors_exact
 -- Every vector of the users, read index-only from the covering index of the model; the order is exact.
-SELECT user_id, trace_id, 1 - ({column} <=> %b) AS score
-FROM memory_embedding
-WHERE model_id = {model} AND user_id = ANY(%b) AND head = ANY(%b) {clauses}
-ORDER BY {column} <=> %b
-LIMIT %b
+SELECT uuid_send(user_id) || uuid_send(trace_id), 1 - distance FROM (
+    SELECT user_id, trace_id, {column} <=> %b AS distance
+    FROM memory_embedding
+    WHERE model_id = {model} AND user_id = ANY(%b) AND head = ANY(%b) {clauses}
+    ORDER BY distance
+    LIMIT %b
+) nearest
 
 -- name: vectors_hnsw
 -- The same by the HNSW index of each partition, whose expression is written as the index has it. The scan is
 -- iterative: it goes on until enough rows pass the bounds.
-SELECT user_id, trace_id, 1 - (({column}::{type}({dim})) <=> %b) AS score
-FROM memory_embedding
-WHERE model_id = {model} AND user_id = ANY(%b) AND head = ANY(%b) {clauses}
-ORDER BY ({column}::{type}({dim})) <=> %b
-LIMIT %b
+SELECT uuid_send(user_id) || uuid_send(trace_id), 1 - distance FROM (
+    SELECT user_id, trace_id, ({column}::{type}({dim})) <=> %b AS distance
+    FROM memory_embedding
+    WHERE model_id = {model} AND user_id = ANY(%b) AND head = ANY(%b) {clauses}
+    ORDER BY distance
+    LIMIT %b
+) nearest
 
 -- name: hnsw_settings
 SELECT set_config('hnsw.ef_search', '200', true), set_config('hnsw.iterative_scan', 'strict_order', true)
 
 -- name: lexical
 -- Exact BM25 over the words of the users; the function is the definer's, so that the GIN index may be used.
-SELECT r.user_id, r.trace_id, r.score, r.idf_mass
+SELECT uuid_send(r.user_id) || uuid_send(r.trace_id), r.score, r.idf_mass
 FROM (SELECT coalesce(sum(traces), 0)::bigint AS traces, coalesce(sum(words), 0)::bigint AS words
       FROM memory_user WHERE user_id = ANY(%b)) u,
      LATERAL reverie_bm25(%b, tsvector_to_array(to_tsvector(%b::regconfig, %b)), %b::smallint[], %b::timestamptz,
@@ -37,7 +41,7 @@ WHERE user_id = ANY(%b) AND deleted_at IS NULL {clauses}
 -- name: candidates
 -- One look-up a key, whatever the statistics say: as plain joins, a plan made when the tables were nearly empty starts
 -- from all traces of the store. The order, which only the primary key has, keeps it from other indexes on the user.
-SELECT c.user_id, c.id, u.external_id, t.external_id, b.content, t.kind, t.role, t.speaker, t.conversation_id,
+SELECT uuid_send(c.user_id) || uuid_send(c.id), u.external_id, t.external_id, b.content, t.kind, t.role, t.speaker, t.conversation_id,
        t.created_at, t.occurred_at, t.happened_at, t.salience, t.meta
 FROM unnest(%b::uuid[], %b::uuid[]) AS c (user_id, id)
 CROSS JOIN LATERAL (

@@ -30,13 +30,12 @@ async def search(
         f"vectors_{plan}", clauses=text, column=model.column, model=model.id, type=model.type, dim=model.dim
     )
     wanted = as_vector(vector, model.precision)
-    parameters = (wanted, bounds.user_ids, bounds.heads, *extra, wanted, depth)
+    parameters = (wanted, bounds.user_ids, bounds.heads, *extra, depth)
     async with database.reading_vectors(space_id, seconds=seconds) as session:
         if plan == "hnsw":
             await session.send(SQL["hnsw_settings"])
         cursor = await session.send(query, parameters)
     best: dict[Key, float] = {}
-    for user_id, trace_id, score in await cursor.fetchall():
-        key = (user_id, trace_id)
+    for key, score in await cursor.fetchall():
         best[key] = max(score, best.get(key, -1.0))
     return best
