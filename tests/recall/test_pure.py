@@ -18,7 +18,7 @@ from reverie.recall.bounds import admissible, clauses, rare_clauses
 from reverie.recall.filters import OPERATORS, jsonpath
 from reverie.recall.recipes import RECIPES
 from reverie.recall.schemas import MOST_WINDOW, window
-from reverie.recall.types import Arm, Bounds, Key, Scored, Trace, key_of, trace_of
+from reverie.recall.types import Arm, Bounds, Candidate, Key, Scored, key_of, trace_of
 
 USER = UUID(int=1)
 DAY = datetime(2024, 5, 1, tzinfo=UTC)
@@ -109,10 +109,8 @@ def test_any_text_is_a_span_or_refused(value: object) -> None:
 # Bounds
 
 
-def trace(n: int, **changes: Any) -> Trace:
-    plain = Trace(
-        key_of(USER, UUID(int=n)), "ada", None, "It rained.", "turn", "user", None, None, DAY, None, DAY, 0.5, {}
-    )
+def trace(n: int, **changes: Any) -> Candidate:
+    plain = Candidate(key_of(USER, UUID(int=n)), "user", None, 10, "turn", DAY)
     return replace(plain, **changes)
 
 
@@ -173,7 +171,7 @@ def first(ranked: list[Scored]) -> int:
     return trace_of(ranked[0].key).int
 
 
-def fused(question: str, arms: list[Arm], read: list[Trace]) -> list[Scored]:
+def fused(question: str, arms: list[Arm], read: list[Candidate]) -> list[Scored]:
     named = {one.name: one for one in arms}
     return fuse.fuse(question, fuse.weigh(named), named, read)
 
@@ -226,7 +224,7 @@ def test_an_arm_that_failed_leaves_its_weight_to_the_other() -> None:
     whole = [arm("semantic", {1: 0.8}), arm("lexical", {}, failed="x")]
     assert fused("x", whole, [trace(1)])[0].score == pytest.approx(0.8)
     words_only = [arm("semantic", {}, failed="x"), arm("lexical", {1: 10.0}, most=10.0)]
-    assert fused("x", words_only, [trace(1, content="")])[0].score == pytest.approx(1.0)
+    assert fused("x", words_only, [trace(1, length=0)])[0].score == pytest.approx(1.0)
 
 
 def test_one_arm_alone_keeps_its_own_score_and_order() -> None:

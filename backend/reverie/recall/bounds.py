@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reverie.core.kinds import KINDS
-from reverie.recall.types import Bounds, Trace, trace_of
+from reverie.recall.types import Bounds, Candidate, trace_of
 
 
 def clauses(bounds: Bounds) -> tuple[str, list[Any]]:
@@ -40,13 +40,13 @@ def rare_clauses(
     return " ".join(texts), parameters
 
 
-def admissible(trace: Trace, bounds: Bounds) -> bool:
+def admissible(one: Candidate, bounds: Bounds) -> bool:
     """Whether a trace that came another way than by an arm of SQL (the focus) is within the bounds."""
-    trace_id = trace_of(trace.key)
+    trace_id = trace_of(one.key)
     return (
-        KINDS[trace.kind] in bounds.kinds
-        and (bounds.since is None or trace.happened_at >= bounds.since)
-        and (bounds.until is None or trace.happened_at < bounds.until)
+        KINDS[one.kind] in bounds.kinds
+        and (bounds.since is None or one.happened_at >= bounds.since)
+        and (bounds.until is None or one.happened_at < bounds.until)
         and (bounds.before is None or trace_id < bounds.before)
         and (bounds.only is None or trace_id in bounds.only)
     )

@@ -6,22 +6,37 @@ from uuid import UUID
 
 from reverie.core.database import Database
 from reverie.core.queries import Queries
-from reverie.recall.types import Edge, Key, Trace, trace_of, user_of
+from reverie.recall.types import Candidate, Edge, Key, Trace, trace_of, user_of
 
 SQL = Queries("reverie.recall")
 
 
-async def read(
+async def weighable(database: Database, space_id: UUID, keys: Sequence[Key], seconds: float) -> list[Candidate]:
+    """Those of ``keys`` that still stand, with what fusion needs to know."""
+    if not keys:
+        return []
+    users, ids = _split(keys)
+    async with database.reading(space_id, seconds=seconds) as session:
+        cursor = await session.send(SQL["candidates"], (users, ids))
+    return [Candidate(*row) for row in await cursor.fetchall()]
+
+
+async def results(
     database: Database, space_id: UUID, keys: Sequence[Key], seconds: float
 ) -> tuple[dict[Key, Trace], list[Edge]]:
     """The traces of ``keys`` that still stand, and the edges among them, in one round trip."""
-    users, ids = [user_of(key) for key in keys], [trace_of(key) for key in keys]
-    owners = list(set(users))
+    if not keys:
+        return {}, []
+    users, ids = _split(keys)
     async with database.reading(space_id, seconds=seconds) as session:
-        rows = await session.send(SQL["candidates"], (users, ids))
-        links = await session.send(SQL["edges"], (owners, ids, ids))
+        rows = await session.send(SQL["results"], (users, ids))
+        links = await session.send(SQL["edges"], (list(set(users)), ids, ids))
     traces = [Trace(*row) for row in await rows.fetchall()]
     return {trace.key: trace for trace in traces}, [Edge(*row) for row in await links.fetchall()]
+
+
+def _split(keys: Sequence[Key]) -> tuple[list[UUID], list[UUID]]:
+    return [user_of(key) for key in keys], [trace_of(key) for key in keys]
 
 
 async def matching(

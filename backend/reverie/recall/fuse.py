@@ -14,7 +14,7 @@ from functools import lru_cache
 from heapq import nlargest
 from typing import Final
 
-from reverie.recall.types import Arm, Key, Scored, Trace
+from reverie.recall.types import Arm, Candidate, Key, Scored
 from reverie.text.names import ROLE_WORDS, name_words
 
 LEXICAL: Final = 0.35
@@ -79,16 +79,16 @@ def shortlist(base: Mapping[Key, Base], focus: Mapping[Key, float], size: int) -
     return best + [key for key in focus if key not in base][: size - len(best)]
 
 
-def fuse(question: str, base: Mapping[Key, Base], arms: Mapping[str, Arm], traces: Iterable[Trace]) -> list[Scored]:
+def fuse(question: str, base: Mapping[Key, Base], arms: Mapping[str, Arm], found: Iterable[Candidate]) -> list[Scored]:
     """The candidates with their score, best first."""
     asked = name_words(question)
     to_assistant = bool(_TO_ASSISTANT.search(question))
     focus = arms["focus"].scores if "focus" in arms else {}
     scored = []
-    for trace in traces:
-        shares = _shares(trace, base.get(trace.key, _UNSEEN), focus, asked, to_assistant)
+    for one in found:
+        shares = _shares(one, base.get(one.key, _UNSEEN), focus, asked, to_assistant)
         score = min(1.0, max(0.0, sum(shares.values())))
-        scored.append(Scored(trace.key, score, _said(arms.values(), trace.key), shares))
+        scored.append(Scored(one.key, score, _said(arms.values(), one.key), shares))
     return sorted(scored, key=_order, reverse=True)
 
 
@@ -101,27 +101,27 @@ def arm_score(name: str, raw: float) -> float:
     return raw / (raw + LEXICAL_HALF) if name == "lexical" else min(1.0, max(0.0, raw))
 
 
-def alone(arm: Arm, traces: Iterable[Trace]) -> list[Scored]:
+def alone(arm: Arm, found: Iterable[Candidate]) -> list[Scored]:
     """The candidates of a single arm in its own order, without priors."""
     scored = []
-    for trace in traces:
-        score = {arm.name: arm_score(arm.name, arm.scores[trace.key])}
-        scored.append(Scored(trace.key, score[arm.name], score, score))
+    for one in found:
+        score = {arm.name: arm_score(arm.name, arm.scores[one.key])}
+        scored.append(Scored(one.key, score[arm.name], score, score))
     return sorted(scored, key=_order, reverse=True)
 
 
 def _shares(
-    trace: Trace, base: Base, focus: Mapping[Key, float], asked: set[str], to_assistant: bool
+    one: Candidate, base: Base, focus: Mapping[Key, float], asked: set[str], to_assistant: bool
 ) -> dict[str, float]:
-    shares = {"semantic": base.semantic, "lexical": base.lexical / (1 + len(trace.content) / LONG)}
+    shares = {"semantic": base.semantic, "lexical": base.lexical / (1 + one.length / LONG)}
     score = shares["semantic"] + shares["lexical"]
-    if trace.speaker and not _names(trace.speaker).isdisjoint(asked):
+    if one.speaker and not _names(one.speaker).isdisjoint(asked):
         shares["speaker"] = NAMED * (1 - score)
         score += shares["speaker"]
-    if trace.key in focus:
-        shares["focus"] = FOCUS * focus[trace.key] * (1 - score)
+    if one.key in focus:
+        shares["focus"] = FOCUS * focus[one.key] * (1 - score)
         score += shares["focus"]
-    if trace.role in _RETELLING and not to_assistant:
+    if one.role in _RETELLING and not to_assistant:
         shares["role"] = -RETOLD * score
     return shares
 

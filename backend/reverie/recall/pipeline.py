@@ -26,7 +26,7 @@ from reverie.recall.bounds import admissible, rare_clauses
 from reverie.recall.filters import jsonpath
 from reverie.recall.recipes import RECIPES, Recipe
 from reverie.recall.schemas import EdgeOut, RecallIn, RecallOut, RecallQuery, Result
-from reverie.recall.types import Arm, Bounds, Edge, Found, Key, Question, Scored, Trace, key_of, trace_of
+from reverie.recall.types import Arm, Bounds, Edge, Found, Question, Scored, Trace, key_of, trace_of
 from reverie.text.fields import EARLIEST
 from reverie.working.focus import Focus
 
@@ -86,15 +86,18 @@ class RecallService:
         focus = arms["focus"].scores if "focus" in arms else {}
         keys = fuse.shortlist(base, focus, max(recipe.shortlist, question.k))
         watch.lap("shortlist")
-        traces, edges = await self._read(space_id, keys)
-        watch.lap("read")
-        standing = [trace for trace in traces.values() if admissible(trace, question.bounds)]
+        found = await candidates.weighable(self._database, space_id, keys, self._timeout)
+        watch.lap("candidates")
+        standing = [one for one in found if admissible(one, question.bounds)]
         if recipe.fused:
             ranked = fuse.fuse(asked.q, base, arms, standing)
         else:
             ranked = fuse.alone(next(iter(arms.values())), standing)
         best = [one for one in ranked if one.score >= asked.min_score][: question.k]
         watch.lap("fuse")
+        traces, edges = await candidates.results(self._database, space_id, [one.key for one in best], self._timeout)
+        best = [one for one in best if one.key in traces]
+        watch.lap("results")
         return RecallOut(
             query=asked.q,
             k=question.k,
@@ -179,11 +182,6 @@ class RecallService:
             log.warning("arm failed", arm=name, error=str(error).split("\n", 1)[0])
             return Arm(name, milliseconds=_since(began), failed=type(error).__name__)
         return Arm(name, found.scores, found.most, _since(began))
-
-    async def _read(self, space_id: UUID, keys: Sequence[Key]) -> tuple[dict[Key, Trace], list[Edge]]:
-        if not keys:
-            return {}, []
-        return await candidates.read(self._database, space_id, keys, self._timeout)
 
 
 def _back(moment: datetime, window: timedelta) -> datetime:

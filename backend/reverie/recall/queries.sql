@@ -39,10 +39,20 @@ SELECT id FROM memory_trace
 WHERE user_id = ANY(%b) AND deleted_at IS NULL {clauses}
 
 -- name: candidates
--- One look-up a key, whatever the statistics say: as plain joins, a plan made when the tables were nearly empty starts
--- from all traces of the store. The order, which only the primary key has, keeps it from other indexes on the user.
-SELECT uuid_send(c.user_id) || uuid_send(c.id), u.external_id, t.external_id, b.content, t.kind, t.role, t.speaker, t.conversation_id,
-       t.created_at, t.occurred_at, t.happened_at, t.salience, t.meta
+-- What fusion needs to know of each candidate. One look-up a key, whatever the statistics say: as a plain join, a plan
+-- made when the table was nearly empty starts from all traces of the store. The order, which only the primary key has,
+-- keeps it from other indexes on the user.
+SELECT uuid_send(c.user_id) || uuid_send(c.id), t.role, t.speaker, t.length, t.kind, t.happened_at
+FROM unnest(%b::uuid[], %b::uuid[]) AS c (user_id, id)
+CROSS JOIN LATERAL (
+    SELECT * FROM memory_trace m WHERE m.user_id = c.user_id AND m.id >= c.id ORDER BY m.user_id, m.id LIMIT 1
+) t
+WHERE t.id = c.id AND t.deleted_at IS NULL
+
+-- name: results
+-- The rows of what is answered, looked up in the same manner.
+SELECT uuid_send(c.user_id) || uuid_send(c.id), u.external_id, t.external_id, b.content, t.kind, t.role, t.speaker,
+       t.conversation_id, t.created_at, t.occurred_at, t.salience, t.meta
 FROM unnest(%b::uuid[], %b::uuid[]) AS c (user_id, id)
 CROSS JOIN LATERAL (
     SELECT * FROM memory_trace m WHERE m.user_id = c.user_id AND m.id >= c.id ORDER BY m.user_id, m.id LIMIT 1

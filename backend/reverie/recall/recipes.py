@@ -11,7 +11,7 @@ RecipeName = Literal["fast", "balanced", "thorough", "vector", "lexical"]
 class Recipe:
     """Which arms run, how many candidates each brings, and whether they are fused.
 
-    ``depth`` is a number of candidates for each arm; ``shortlist`` how many of them are read and weighed in full. A
+    ``depth`` is a number of candidates for each arm; ``shortlist`` how many of them together are weighed in full. A
     recipe that does not fuse has one arm, whose own score and order stand.
     """
 
@@ -20,14 +20,14 @@ class Recipe:
     focus: bool = True
     fused: bool = True
     depth: int = 100
-    shortlist: int = 40
+    shortlist: int = 120
 
 
 RECIPES: Final = MappingProxyType(
     {
-        "fast": Recipe(focus=False, depth=50, shortlist=30),
+        "fast": Recipe(focus=False, depth=50, shortlist=60),
         "balanced": Recipe(),
-        "thorough": Recipe(depth=200, shortlist=120),
+        "thorough": Recipe(depth=200, shortlist=300),
         "vector": Recipe(lexical=False, focus=False, fused=False),
         "lexical": Recipe(semantic=False, focus=False, fused=False),
     }

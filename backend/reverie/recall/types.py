@@ -77,8 +77,20 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A trace that an arm found, with what fusion needs to know of it; ``length`` in characters."""
+
+    key: Key
+    role: str | None
+    speaker: str | None
+    length: int
+    kind: str
+    happened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
-    """A candidate with its row."""
+    """A trace that is answered, with its row."""
 
     key: Key
     user: str
@@ -90,7 +102,6 @@ class Trace:
     conversation_id: str | None
     created_at: datetime
     occurred_at: datetime | None
-    happened_at: datetime
     salience: float
     meta: dict[str, Any]
 
