@@ -3,6 +3,8 @@ whatever was left behind."""
 
 import asyncio
 import signal
+import sys
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, ClassVar
 from uuid import UUID
@@ -27,6 +29,10 @@ REST_SECONDS = 2.0
 """How long the worker waits after Redis went away before it asks again."""
 
 OPERATION_SECONDS = 3600
+BUILD_SECONDS = 24 * 3600
+HOUSE_MINUTES = 5
+
+_MINUTES = set(range(0, 60, HOUSE_MINUTES))
 
 log = structlog.get_logger(__name__)
 
@@ -38,41 +44,60 @@ async def run_operation(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:
 
 
 async def keep_house(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
-    """Partitions ahead, indexes that are due, and what has outlived its time."""
+    """Partitions ahead, and what has outlived its time."""
     runtime: Runtime = ctx["runtime"]
     await runtime.tiers.keep_ahead()
-    await runtime.tiers.build_indexes(runtime.model)
     await runtime.operations.delete_finished(runtime.settings.memory_operation_days)
     await delete_old_keys(runtime.database, clock.now())
 
 
+async def build_indexes(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
+    """The indexes that are due; returns at once while another job builds."""
+    runtime: Runtime = ctx["runtime"]
+    await runtime.tiers.build_indexes(runtime.model)
+
+
 class WorkerSettings:
-    """What arq runs. ``max_tries=1`` and ``keep_result=0``: attempts and results are in the operation's row."""
+    """What ``reverie worker`` gives to arq; the ``arq`` command would find no runtime for it.
+
+    ``max_tries=1`` and ``keep_result=0``: attempts and results are in the operation's row.
+    """
 
     functions: ClassVar[list[Function]] = [func(run_operation, name=RUN_OPERATION, max_tries=1, keep_result=0)]
     cron_jobs: ClassVar[list[CronJob]] = [
-        cron(keep_house, minute=set(range(0, 60, 5)), run_at_startup=True, max_tries=1, keep_result=0)
+        cron(keep_house, minute=_MINUTES, run_at_startup=True, max_tries=1, keep_result=0),
+        cron(build_indexes, minute=_MINUTES, run_at_startup=True, max_tries=1, keep_result=0, timeout=BUILD_SECONDS),
     ]
 
 
 def main(settings: Settings) -> None:
-    """Runs the worker until SIGTERM or SIGINT."""
+    """Runs the worker until SIGTERM or SIGINT.
+
+    Raises:
+        SystemExit: a part of it ended by itself; whoever supervises the process starts it again.
+    """
     configure_logging(settings.reverie_log_level)
-    asyncio.run(serve(settings))
+    if not asyncio.run(serve(settings)):
+        sys.exit(1)
 
 
-async def serve(settings: Settings) -> None:
-    """The worker in a running event loop; ends when the process is told to."""
+async def serve(settings: Settings) -> bool:
+    """The worker in a running event loop. True when the process was told to end, False when a part of it ended."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     async with open_runtime(settings) as runtime:
-        tasks = [asyncio.create_task(_sweep(runtime)), asyncio.create_task(_listen(runtime))]
-        await stop.wait()
-        for task in tasks:
+        told = asyncio.create_task(stop.wait())
+        parts = [asyncio.create_task(part(runtime), name=part.__name__.strip("_")) for part in (_sweep, _listen)]
+        ended, _ = await asyncio.wait([told, *parts], return_when=asyncio.FIRST_COMPLETED)
+        for part in ended - {told}:
+            error = None if part.cancelled() else part.exception()
+            log.error("worker part ended", part=part.get_name(), error=type(error).__name__, exc_info=error)
+        for task in (told, *parts):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(told, *parts, return_exceptions=True)
+        return stop.is_set()
 
 
 async def _sweep(runtime: Runtime) -> None:
@@ -88,7 +113,9 @@ async def _listen(runtime: Runtime) -> None:
     """arq's worker, started again whenever Redis went away; without Redis the sweeper does it all."""
     url = runtime.settings.redis_url
     if url is None:
-        await _keep_house_alone(runtime)
+        async with asyncio.TaskGroup() as jobs:
+            jobs.create_task(_repeat(keep_house, runtime))
+            jobs.create_task(_repeat(build_indexes, runtime))
         return
     while True:
         worker = Worker(
@@ -114,10 +141,11 @@ async def _listen(runtime: Runtime) -> None:
         await asyncio.sleep(REST_SECONDS)
 
 
-async def _keep_house_alone(runtime: Runtime) -> None:
+async def _repeat(job: Callable[[dict[Any, Any]], Awaitable[None]], runtime: Runtime) -> None:
+    """A job of the crons, where there is no Redis for arq."""
     while True:
         try:
-            await keep_house({"runtime": runtime})
+            await job({"runtime": runtime})
         except (psycopg.Error, PoolTimeout) as error:
-            log.warning("keeping house failed", error=str(error).split("\n", 1)[0])
-        await asyncio.sleep(300)
+            log.warning("job failed", job=job.__name__, error=str(error).split("\n", 1)[0])
+        await asyncio.sleep(HOUSE_MINUTES * 60)

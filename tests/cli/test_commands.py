@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from reverie import __version__
@@ -227,6 +228,17 @@ def test_keys_in_the_database(alone: "Cli", cli: "Cli", service: "Service", user
     [listed] = answer(alone("key", "list", "--space", "other", "--json", **database))
     assert alone("key", "revoke", listed["id"], "--space", "other", **database).exit_code == 0
     assert alone("key", "revoke", str(uuid4()), "--space", "other", **database).exit_code == 3
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("revoke", "01a1fddb-3908-7000-9a7b-8cdc70eccf43")])
+def test_a_misspelt_space_is_not_made(alone: "Cli", service: "Service", arguments: tuple[str, ...]) -> None:
+    url = {"DATABASE_URL": service.database_url}
+    count = "SELECT count(*) FROM space WHERE name = 'no such space'"
+    result = alone("key", *arguments, "--space", "no such space", **url)
+    assert result.exit_code == 3
+    assert "no space 'no such space'" in result.stderr
+    with psycopg.connect(service.database_url) as connection:
+        assert connection.execute(count).fetchone() == (0,)
 
 
 def test_a_space_is_no_choice_over_http(cli: "Cli") -> None:

@@ -55,6 +55,8 @@ def test_an_empty_variable_is_none_at_all(monkeypatch: pytest.MonkeyPatch) -> No
         ("DATABASE_URL", "mysql://secret@host", "postgresql://"),
         ("REDIS_URL", "http://secret@host", "redis://"),
         ("REDIS_FOCUS_TTL_SECONDS", "0", "1"),
+        ("MEMORY_LANGUAGE", "klingon", "ISO 639-1"),
+        ("DATABASE_URL", "postgresql://u:secret%zz@host/d", "%25"),
     ],
 )
 def test_a_wrong_value_names_the_variable_and_what_it_takes(
@@ -81,6 +83,39 @@ def test_a_setting_of_the_file_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "reverie.yaml").write_text("memory_kk: 3\n")
     with pytest.raises(SettingsError, match=r"MEMORY_KK in reverie\.yaml is no setting"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("memory_k: 3\nmemory_hnsw: [auto\n", r"line 3: this is no YAML"),
+        ("memory_k: 3\n\tmemory_hot_days: 4\n", r"line 2: this is no YAML"),
+        ("- memory_k: 3\n", r"line 1: takes a setting a line, such as `memory_k: 10`"),
+        ("memory_k", r"line 1: takes a setting a line"),
+        ("3: 4\n", r"line 1: takes a setting a line"),
+        (b"memory_k: \xff\n", r"line 1: this cannot be read"),
+    ],
+)
+def test_a_file_that_holds_no_settings_is_named_with_its_line(tmp_path: Path, text: str | bytes, says: str) -> None:
+    file = tmp_path / "reverie.yaml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(SettingsError, match=says) as refused:
+        load_settings()
+    sentence = str(refused.value)
+    assert sentence.startswith(f"{file}, line ")
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+
+
+def test_an_empty_file_is_none_at_all(tmp_path: Path) -> None:
+    (tmp_path / "reverie.yaml").write_text("# nothing yet\n")
+    assert load_settings().memory_k == 10
+
+
+@pytest.mark.parametrize(("given", "known"), [("de", "german"), ("English", "english"), ("simple", "simple")])
+def test_the_language_is_the_one_that_postgresql_knows(monkeypatch: pytest.MonkeyPatch, given: str, known: str) -> None:
+    monkeypatch.setenv("MEMORY_LANGUAGE", given)
+    assert load_settings().memory_language == known
 
 
 @pytest.mark.parametrize(("precision", "most"), [("fp16", 4000), ("fp32", 2000)])

@@ -2,13 +2,18 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
+import psycopg
 import pytest
+from fastapi import FastAPI, Request
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
+from structlog.testing import CapturingLogger
 
+from reverie.core import http
 from reverie.core.errors import BadRequest
-from reverie.core.http import Json, complaint, parse_json
+from reverie.core.http import Json, complaint, install_error_handlers, parse_json
 from reverie.core.limits import Limits
 from reverie.forgetting.schemas import ForgetIn
 from reverie.memories.schemas import MessageIn, RememberIn, TraceIn, TracePatch
@@ -117,6 +122,45 @@ def test_the_sentence_names_the_field_and_what_it_takes(model: Any, value: Any, 
     with pytest.raises(ValidationError) as refused:
         TypeAdapter(model).validate_python(value, context=Limits())
     assert complaint(refused.value) == (field, sentence)
+
+
+async def test_a_caller_who_goes_away_is_no_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    logged = CapturingLogger()
+    monkeypatch.setattr(http, "log", logged)
+    app = FastAPI()
+    install_error_handlers(app)
+
+    @app.post("/read")
+    async def read(request: Request) -> None:
+        await request.body()
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/read", "query_string": b"", "headers": []}
+    await app(scope, receive, send)
+    assert logged.calls == []
+    assert sent[0]["status"] == 499
+
+
+@pytest.mark.parametrize("refusal", [psycopg.errors.StatementTooComplex, psycopg.errors.ProgramLimitExceeded])
+async def test_what_is_too_much_for_postgresql_is_the_callers_to_shorten(refusal: type[Exception]) -> None:
+    app = FastAPI()
+    install_error_handlers(app)
+
+    @app.get("/ask")
+    async def ask() -> None:
+        raise refusal("stack depth limit exceeded")
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://reverie.test") as client:
+        answer = await client.get("/ask")
+    assert answer.status_code == 422
+    assert "shorten" in answer.json()["detail"]
 
 
 def test_times_are_written_with_z() -> None:

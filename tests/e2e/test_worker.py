@@ -71,7 +71,8 @@ async def test_a_large_batch_is_embedded_by_the_worker(
         ids = [one["trace_id"] for one in accepted.json()["traces"]]
         operation = await until_done(caller, accepted.json()["operation_id"])
         said = await end(worker)
-    assert (operation["state"], operation["result"], operation["attempts"]) == ("done", {"embedded": count}, 1)
+    assert (operation["state"], operation["attempts"]) == ("done", 1)
+    assert operation["result"] == {"embedded": count, "refused": 0}
     question = {"user_id": "ada", "q": "Parcel 7 went to harbour 0.", "recipe": "vector"}
     found = (await caller.get("/memory/recall", params=question)).json()["results"]
     assert found[0]["trace_id"] == ids[7]

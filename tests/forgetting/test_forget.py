@@ -217,7 +217,7 @@ async def test_an_operation_of_what_is_gone_has_nothing_to_do(
     fickle.documents.clear()
     assert await run_operation(api, accepted["operation_id"])
     operation = (await caller.get(f"/operations/{accepted['operation_id']}")).json()
-    assert (operation["state"], operation["result"]) == ("done", {"embedded": 0})
+    assert (operation["state"], operation["result"]) == ("done", {"embedded": 0, "refused": 0})
     assert fickle.documents == []
 
 

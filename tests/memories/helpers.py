@@ -24,7 +24,9 @@ class Fickle(Shared):
     """The session's embedder, which a test can hold up, make fail, or count."""
 
     documents: list[str] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
     broken: str | None = None
+    refused: str | None = None
     _open: threading.Event = field(default_factory=threading.Event)
     _waiting: threading.Event = field(default_factory=threading.Event)
     _free: int = 0
@@ -34,12 +36,15 @@ class Fickle(Shared):
 
     def encode_documents(self, texts: Sequence[str]) -> FloatArray:
         self._pass()
+        if self.refused in texts:
+            raise EmbeddingError("refused", text_at_fault=True)
         self.documents += texts
         return self.embedder.encode_documents(texts)
 
     def encode_questions(self, texts: Sequence[str]) -> FloatArray:
         if self.broken is not None:
             raise EmbeddingError(self.broken)
+        self.questions += texts
         return self.embedder.encode_questions(texts)
 
     def _pass(self) -> None:
@@ -77,6 +82,15 @@ class Fickle(Shared):
             yield
         finally:
             self.broken = None
+
+    @contextmanager
+    def refusing(self, text: str) -> Iterator[None]:
+        """This document is refused until the block ends, alone or among others."""
+        self.refused = text
+        try:
+            yield
+        finally:
+            self.refused = None
 
 
 @asynccontextmanager

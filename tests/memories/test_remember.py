@@ -375,12 +375,12 @@ async def test_when_the_encoder_fails_the_trace_is_kept_and_its_vector_follows(
         assert degraded["results"][0]["trace_id"] == trace_id
         assert await run_operation(api, body["operation_id"])
         tried = (await caller.get(f"/operations/{body['operation_id']}")).json()
-        assert (tried["state"], tried["attempts"]) == ("pending", 1)
+        assert (tried["state"], tried["attempts"]) == ("pending", 0)
         assert "lunch" in tried["error"]
     with clock.as_of(clock.now() + timedelta(minutes=1)):
         assert await run_operation(api, body["operation_id"])
     done = (await caller.get(f"/operations/{body['operation_id']}")).json()
-    assert (done["state"], done["result"], done["error"]) == ("done", {"embedded": 1}, None)
+    assert (done["state"], done["result"], done["error"]) == ("done", {"embedded": 1, "refused": 0}, None)
     ((_, vector),) = await vectors_of(settings, trace_id)
     assert np.allclose(vector, fickle.encode_documents(["Ada: The ferry leaves at six."])[0], atol=1e-3)
 

@@ -1,20 +1,28 @@
 """The row is the job: it is done once, taken over when its worker dies, set aside when it fails again and again."""
 
 import asyncio
+import itertools
 from datetime import timedelta
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from structlog.testing import CapturingLogger
 from tests.conftest import Api, serving
-from tests.memories.helpers import Fickle, post, rows, run_operation, unit
+from tests.memories.helpers import Fickle, owner, post, rows, run_operation, unit
 
 from reverie.core import clock
 from reverie.core.config import Settings
+from reverie.core.errors import Conflict
+from reverie.core.queue import Bell
 from reverie.embedding.protocol import Embedder
+from reverie.operations import service as operations_service
+from reverie.operations.repository import Leased
 from reverie.operations.service import OperationService
 from reverie.runtime import open_runtime
-from reverie.worker import keep_house
+from reverie.tiers.locks import building_alone
+from reverie.worker import build_indexes, keep_house
 
 
 @pytest.fixture
@@ -50,7 +58,7 @@ async def test_an_operation_tells_how_far_it_is(caller: httpx.AsyncClient, user:
         fickle.release()
         assert await task
     done = (await caller.get(f"/operations/{operation}")).json()
-    assert (done["state"], done["result"]) == ("done", {"embedded": 2})
+    assert (done["state"], done["result"]) == ("done", {"embedded": 2, "refused": 0})
     assert done["created_at"] <= done["started_at"] <= done["finished_at"]
 
 
@@ -75,7 +83,12 @@ async def test_what_a_killed_worker_left_is_taken_over_and_not_done_twice(
         killed.cancel()
         with pytest.raises(asyncio.CancelledError):
             await killed
-    assert await state(caller, operation) == ("running", 1)
+    # A task that is cancelled puts its operation back; a process that is killed cannot.
+    await rows(
+        settings,
+        "UPDATE operation SET state = 'running', attempts = 1, lease_until = %s WHERE id = %s",
+        (clock.now() + operations.LEASE, operation),
+    )
     assert await run_operation(api, operation) is False
     with clock.as_of(clock.now() + operations.LEASE - timedelta(seconds=5)):
         assert await run_operation(api, operation) is False
@@ -84,7 +97,7 @@ async def test_what_a_killed_worker_left_is_taken_over_and_not_done_twice(
         assert before >= 64
         assert await run_operation(api, operation)
     assert await state(caller, operation) == ("done", 2)
-    assert (await caller.get(f"/operations/{operation}")).json()["result"] == {"embedded": 36}
+    assert (await caller.get(f"/operations/{operation}")).json()["result"] == {"embedded": 36, "refused": 0}
     counted = await rows(
         settings,
         "SELECT count(*) FROM memory_embedding e JOIN memory_user u USING (user_id) WHERE u.external_id = %s",
@@ -110,14 +123,136 @@ async def test_a_slow_worker_that_was_taken_over_does_not_end_the_operation(
         assert await second
     fickle.broken = None
     # The first attempt failed, and its failure is not the second's, which waits for its turn.
-    assert await state(caller, operation) == ("pending", 2)
+    assert await state(caller, operation) == ("pending", 1)
+
+
+async def test_a_worker_that_ends_puts_its_operation_back_at_once(
+    caller: httpx.AsyncClient, user: str, api: Api, fickle: Fickle
+) -> None:
+    operation = await accept(caller, user, "Interrupted.")
+    for _ in range(4):
+        with fickle.held() as arrived:
+            ending = asyncio.create_task(run_operation(api, operation))
+            assert await asyncio.to_thread(arrived)
+            ending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await ending
+        assert await state(caller, operation) == ("pending", 0)
+    assert await run_operation(api, operation)
+    assert await state(caller, operation) == ("done", 1)
+
+
+async def test_a_worker_that_was_taken_over_and_ends_puts_nothing_back(
+    caller: httpx.AsyncClient, user: str, api: Api, fickle: Fickle, operations: OperationService
+) -> None:
+    operation = await accept(caller, user, "Contended.")
+    with fickle.held() as arrived:
+        slow = asyncio.create_task(run_operation(api, operation))
+        assert await asyncio.to_thread(arrived)
+        with clock.as_of(clock.now() + operations.LEASE + timedelta(seconds=5)):
+            second = asyncio.create_task(run_operation(api, operation))
+            await asyncio.sleep(0.1)
+        slow.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await slow
+        assert await state(caller, operation) == ("running", 2)
+        fickle.release()
+        assert await second
+    assert await state(caller, operation) == ("done", 2)
+
+
+async def test_an_outage_of_the_encoder_costs_no_attempt(
+    caller: httpx.AsyncClient, user: str, api: Api, fickle: Fickle
+) -> None:
+    operation = await accept(caller, user, "Patient.")
+    began = clock.now()
+    ran = []
+    with fickle.failing("the model is out for lunch"):
+        for second in range(301):
+            with clock.as_of(began + timedelta(seconds=second)):
+                if await run_operation(api, operation):
+                    ran.append(second)
+    pauses = [after - before for before, after in itertools.pairwise(ran)]
+    assert pauses[0] in (5, 6)
+    assert pauses == sorted(pauses)
+    assert pauses[-1] in (60, 61)
+    waiting = (await caller.get(f"/operations/{operation}")).json()
+    assert (waiting["state"], waiting["attempts"]) == ("pending", 0)
+    assert waiting["error"] == "the model is out for lunch"
+    with clock.as_of(began + timedelta(seconds=400)):
+        assert await run_operation(api, operation)
+    done = (await caller.get(f"/operations/{operation}")).json()
+    assert (done["state"], done["attempts"], done["error"]) == ("done", 1, None)
+    assert done["result"] == {"embedded": 1, "refused": 0}
+
+
+async def test_a_text_that_the_embedder_refuses_costs_no_other_its_vector(
+    caller: httpx.AsyncClient, user: str, api: Api, fickle: Fickle
+) -> None:
+    operation = await accept(caller, user, *[f"Row {n:03}." for n in range(70)])
+    with fickle.refusing("Row 003."):
+        assert await run_operation(api, operation)
+    done = (await caller.get(f"/operations/{operation}")).json()
+    assert (done["state"], done["attempts"]) == ("done", 1)
+    assert done["result"] == {"embedded": 69, "refused": 1}
+
+
+async def test_what_a_failure_quotes_stays_inside(
+    caller: httpx.AsyncClient, user: str, api: Api, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = api.app.state.database
+
+    async def quotes_a_row(held: Leased) -> dict[str, Any]:
+        async with database.writing(held.space_id) as session:
+            await session.fetch(b"INSERT INTO operation SELECT * FROM operation WHERE id = %b", (held.id,))
+        return {}
+
+    async def quotes_a_value(held: Leased) -> dict[str, Any]:
+        async with database.writing(held.space_id) as session:
+            await session.fetch(b"SELECT content::int FROM memory_body WHERE trace_id = %b", (held.trace_ids[0],))
+        return {}
+
+    async def quotes_itself(held: Leased) -> dict[str, Any]:
+        return {"number": int("the secret of ada")}
+
+    async def speaks_to_callers(held: Leased) -> dict[str, Any]:
+        raise Conflict("Somebody was faster.")
+
+    handlers = {
+        quotes_a_row: "UniqueViolation",
+        quotes_a_value: "InvalidTextRepresentation",
+        quotes_itself: "ValueError",
+        speaks_to_callers: "Somebody was faster.",
+    }
+    for handler, known in handlers.items():
+        operation = await accept(caller, user, f"the secret of ada {handler.__name__}")
+        service = OperationService(database, Bell(settings), {"embed": handler})
+        logged = CapturingLogger()
+        monkeypatch.setattr(operations_service, "log", logged)
+        assert await service.run(UUID(operation))
+        error = (await caller.get(f"/operations/{operation}")).json()["error"]
+        assert known in error
+        assert error.endswith(".")
+        assert "\n" not in error
+        ((_, said_first, event),) = logged.calls
+        assert said_first == ("operation failed",)
+        assert event["error"] == (known if "." not in known else "Conflict")
+        assert handler.__name__ in " ".join(event["at"])
+        for said in (error, repr(logged.calls)):
+            assert "secret" not in said
+            assert "DETAIL" not in said
 
 
 async def test_an_operation_that_fails_three_times_is_set_aside_and_blocks_nobody(
-    caller: httpx.AsyncClient, user: str, api: Api, fickle: Fickle, operations: OperationService
+    caller: httpx.AsyncClient, user: str, api: Api, settings: Settings, operations: OperationService
 ) -> None:
     operation = await accept(caller, user, "Bad luck.")
     other = await accept(caller, f"{user} 2", "Good luck.")
+
+    async def fails(held: Leased) -> dict[str, Any]:
+        raise RuntimeError("out for lunch")
+
+    unlucky = OperationService(api.app.state.database, Bell(settings), {"embed": fails})
     now = clock.now()
     pauses = [timedelta(0), operations.PAUSE, operations.PAUSE * 2]
     for attempt, pause in enumerate(pauses, 1):
@@ -125,15 +260,16 @@ async def test_an_operation_that_fails_three_times_is_set_aside_and_blocks_nobod
             with clock.as_of(now + pause - timedelta(seconds=2)):
                 assert await run_operation(api, operation) is False
         now += pause + timedelta(seconds=2)
-        with clock.as_of(now), fickle.failing("the model is out for lunch"):
-            assert await run_operation(api, operation)
+        with clock.as_of(now):
+            assert await unlucky.run(UUID(operation))
             now = clock.now()
         assert await state(caller, operation) == ("failed" if attempt == 3 else "pending", attempt)
         if attempt == 1:
             assert await run_operation(api, other)
             assert await state(caller, other) == ("done", 1)
     failed = (await caller.get(f"/operations/{operation}")).json()
-    assert failed["error"] == "EmbeddingError: the model is out for lunch"
+    assert "RuntimeError" in failed["error"]
+    assert "lunch" not in failed["error"]
     assert failed["finished_at"] is not None
     with clock.as_of(now + timedelta(days=1)):
         assert await run_operation(api, operation) is False
@@ -179,7 +315,21 @@ async def test_the_sweeper_leaves_alone_what_is_held_or_rests(own_settings: Sett
             assert await sweeper.sweep() == 0
         with clock.as_of(later + sweeper.PAUSE + timedelta(seconds=1)):
             assert await sweeper.sweep() == 1
-        assert await state(caller, operation) == ("done", 2)
+        assert await state(caller, operation) == ("done", 1)
+
+
+async def test_the_sweeper_does_what_the_bell_rang_for_in_vain(
+    caller: httpx.AsyncClient, user: str, operations: OperationService
+) -> None:
+    """Redis takes every ring, and no worker listens to it."""
+    operation = await accept(caller, user, "Unheard.")
+    now = clock.now()
+    with clock.as_of(now + operations.PATIENCE + timedelta(seconds=1)):
+        await operations.sweep()
+    assert await state(caller, operation) == ("pending", 0)
+    with clock.as_of(now + operations.OVERDUE + timedelta(seconds=1)):
+        await operations.sweep()
+    assert await state(caller, operation) == ("done", 1)
 
 
 async def test_one_that_cannot_be_run_does_not_keep_the_sweeper_from_the_rest(
@@ -221,7 +371,7 @@ async def test_another_spaces_operation_is_not_there(caller: httpx.AsyncClient, 
 
 
 async def test_the_house_is_kept(own_settings: Settings, embedder: Embedder) -> None:
-    settings = own_settings.model_copy(update={"redis_url": None})
+    settings = own_settings.model_copy(update={"redis_url": None, "memory_hnsw": "always"})
     async with serving(settings, embedder) as running:
         caller = await running.caller()
         headers = {"Idempotency-Key": "k"}
@@ -233,7 +383,14 @@ async def test_the_house_is_kept(own_settings: Settings, embedder: Embedder) -> 
     with clock.as_of(later):
         async with open_runtime(settings, embedder) as runtime:
             await rows(settings, "DELETE FROM memory_partition WHERE false")
-            await keep_house({"runtime": runtime})
+            # A build that goes on elsewhere, for hours perhaps, keeps nobody.
+            async with owner(settings) as builder, building_alone(builder), asyncio.timeout(30):
+                await keep_house({"runtime": runtime})
+                await build_indexes({"runtime": runtime})
+            built = "SELECT count(*) FROM pg_class WHERE relname LIKE '%%hnsw'"
+            assert await rows(settings, built) == [(0,)]
+            await build_indexes({"runtime": runtime})
+            assert await rows(settings, built) == [(1,)]
     left = await rows(settings, "SELECT (SELECT count(*) FROM operation), (SELECT count(*) FROM idempotency_key)")
     assert left == [(0, 0)]
     year, week, _ = (later + timedelta(weeks=4)).isocalendar()

@@ -3,6 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
 from psycopg.conninfo import conninfo_to_dict
 from tests.conftest import Api, serving
 from tests.memories.helpers import Fickle
@@ -10,9 +11,44 @@ from tests.memories.helpers import Fickle
 from reverie import __version__
 from reverie.core.config import Settings
 from reverie.embedding.protocol import Embedder
+from reverie.status.service import StatusService
 
 if TYPE_CHECKING:
     from tests.servers import SharedPostgres
+
+
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every question is a new look."""
+    monkeypatch.setattr(StatusService, "KEPT", 0.0)
+
+
+async def test_many_who_ask_are_one_look(api: Api, fickle: Fickle, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = api.client()
+    service: StatusService = api.app.state.status
+    monkeypatch.setattr(service, "_last", None)
+    fickle.questions.clear()
+    answers = await asyncio.gather(*(client.get("/health/ready") for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert (await client.get("/health/ready")).json()["status"] == "ready"
+    assert fickle.questions == ["ready?"]
+    assert service._last is not None
+    service._last = (service._last[0] - service.KEPT, service._last[1])
+    await client.get("/health/ready")
+    assert fickle.questions == ["ready?"] * 2
+
+
+async def test_a_database_without_a_free_connection_is_busy_and_says_so(
+    own_settings: Settings, embedder: Embedder
+) -> None:
+    hasty = own_settings.model_copy(update={"database_timeout_seconds": 0.5, "database_pool_size": 2})
+    async with serving(hasty, embedder) as running:
+        database = running.app.state.database
+        async with database.reading(None), database.reading(None):
+            ready = await running.client().get("/health/ready")
+    assert ready.status_code == 503
+    assert "busy" in ready.json()["parts"]["postgresql"]["detail"]
+    assert "DATABASE_POOL_SIZE" in ready.json()["parts"]["postgresql"]["detail"]
 
 
 async def test_a_service_that_has_all_its_parts_is_ready(api: Api) -> None:
@@ -40,7 +76,7 @@ async def test_without_redis_it_is_degraded_and_says_so(own_settings: Settings, 
     assert ready.json()["parts"]["postgresql"]["status"] == "up"
 
 
-async def test_without_the_encoder_it_is_degraded_and_says_so(api: Api, fickle: Fickle) -> None:
+async def test_without_the_encoder_it_is_degraded_and_says_so(api: Api, fickle: Fickle, forgetful: None) -> None:
     with fickle.failing("secret details of the endpoint"):
         ready = await api.client().get("/health/ready")
     assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
@@ -51,7 +87,7 @@ async def test_without_the_encoder_it_is_degraded_and_says_so(api: Api, fickle: 
 
 
 async def test_without_postgresql_it_is_not_ready(
-    own_settings: Settings, embedder: Embedder, postgres: "SharedPostgres"
+    own_settings: Settings, embedder: Embedder, postgres: "SharedPostgres", forgetful: None
 ) -> None:
     hasty = own_settings.model_copy(update={"database_timeout_seconds": 1.0})
     async with serving(hasty, embedder) as running:

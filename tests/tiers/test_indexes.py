@@ -11,7 +11,9 @@ import pytest
 from psycopg import AsyncConnection
 from tests.tiers.rows import add_model, add_vectors, fetch
 
-from reverie.core.database import Connection
+from reverie.core.config import Settings
+from reverie.core.database import Connection, Database
+from reverie.memories.model import Model
 from reverie.tiers import indexes
 from reverie.tiers.indexes import (
     IndexedModel,
@@ -23,7 +25,9 @@ from reverie.tiers.indexes import (
     list_models,
     worth_hnsw,
 )
+from reverie.tiers.locks import building_alone
 from reverie.tiers.partitions import ensure_partitions, week_of
+from reverie.tiers.service import TierService
 
 PAST = datetime(2020, 3, 4, 5, tzinfo=UTC)
 TABLE = week_of(PAST).table("memory_embedding")
@@ -128,6 +132,26 @@ async def test_builders_at_once_take_turns(owner: Connection, another: Connectio
     built = await asyncio.gather(build_hnsw(owner, model, TABLE), build_hnsw(another, model, TABLE))
     assert sorted(built) == [False, True]
     assert await valid(owner, hnsw_name(TABLE, model))
+
+
+async def test_nobody_waits_for_a_build_that_goes_on(owner: Connection, another: Connection, partitions: None) -> None:
+    model = await add_model(owner, "long", 8, "fp16", PAST)
+    await add_vectors(owner, model, uuid4(), uuid4(), PAST, 10)
+    async with building_alone(another), asyncio.timeout(10):
+        assert not await build_hnsw(owner, model, TABLE)
+    assert await build_hnsw(owner, model, TABLE)
+
+
+async def test_auto_builds_nothing_that_no_question_reads(
+    owner: Connection, settings: Settings, partitions: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await add_model(owner, "read", 8, "fp16", PAST)
+    await add_vectors(owner, made, uuid4(), uuid4(), PAST, 60)
+    monkeypatch.setattr(indexes, "HNSW_USER_ROWS", 50)
+    assert await hnsw_due(owner, made, "auto") == [TABLE]
+    model = Model(id=made.id, name="read", dim=8, precision="fp16")
+    assert await TierService(Database(settings), "auto").build_indexes(model) == []
+    assert await TierService(Database(settings), "always").build_indexes(model) == [TABLE]
 
 
 async def test_when_hnsw_is_due(owner: Connection, partitions: None, monkeypatch: pytest.MonkeyPatch) -> None:

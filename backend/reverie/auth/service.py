@@ -63,6 +63,18 @@ class KeyService:
         assert space_id is not None  # noqa: S101 - inserted above
         return space_id
 
+    async def space(self, name: str) -> UUID:
+        """The id of the space called ``name``.
+
+        Raises:
+            NotFound: there is none.
+        """
+        async with self._database.reading(None) as session:
+            space_id = await repository.find_space(session, name)
+        if space_id is None:
+            raise NotFound(f"There is no space {name!r}; `reverie key create` with --space makes one.")
+        return space_id
+
     async def create(self, space_id: UUID, name: str, scopes: Sequence[str]) -> NewKeyOut:
         """Makes a key; its text is in the answer and nowhere else."""
         async with self._database.writing(None) as session:

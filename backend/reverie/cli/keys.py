@@ -59,25 +59,21 @@ class InDatabase:
 
     def newest(self) -> list[dict[str, Any]]:
         async def fetch(keys: "KeyService") -> list[dict[str, Any]]:
-            page = await keys.page(await keys.ensure_space(self._space), None, 100)
+            page = await keys.page(await keys.space(self._space), None, 100)
             return [key.model_dump(mode="json") for key in page]
 
         return self._run(fetch)
 
     def revoke(self, key_id: UUID) -> None:
-        from reverie.core.errors import NotFound
-
         async def end(keys: "KeyService") -> None:
-            await keys.revoke(await keys.ensure_space(self._space), key_id)
+            await keys.revoke(await keys.space(self._space), key_id)
 
-        try:
-            self._run(end)
-        except NotFound as error:
-            raise Nothing(error.detail) from None
+        self._run(end)
 
     def _run(self, action: "Callable[[KeyService], Awaitable[T]]") -> T:
         from reverie.auth.service import KeyService
         from reverie.core.database import Database
+        from reverie.core.errors import NotFound
 
         async def run() -> T:
             database = Database(self._settings)
@@ -87,7 +83,10 @@ class InDatabase:
             finally:
                 await database.close()
 
-        return asyncio.run(run())
+        try:
+            return asyncio.run(run())
+        except NotFound as error:
+            raise Nothing(error.detail) from None
 
 
 class OverHttp:

@@ -1,11 +1,22 @@
 """The processes of the service against servers that run already: `api`, `worker`, `migrate`."""
 
-from typing import Annotated
+import asyncio
+import logging
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reverie.cli.options import example
-from reverie.core.errors import StartError
+from reverie.core.errors import SettingsError, StartError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from reverie.core.config import Settings
+
+UVICORN_DID_NOT_START = 3
+"""uvicorn's own exit code: a fault that it has logged."""
 
 
 def register(app: typer.Typer) -> None:
@@ -26,17 +37,74 @@ def api(
     from reverie.core.config import load_settings
 
     settings = load_settings(reverie_host=host, reverie_port=port)
-    uvicorn.run(
-        "reverie.app:create_app",
-        factory=True,
-        host=settings.reverie_host,
-        port=settings.reverie_port,
-        workers=workers,
-        log_level="warning",
-        access_log=False,
-        lifespan="on",
-        timeout_graceful_shutdown=10,
-    )
+    options: dict[str, Any] = {
+        "host": settings.reverie_host,
+        "port": settings.reverie_port,
+        "log_level": "warning",
+        "access_log": False,
+        "lifespan": "on",
+        "timeout_graceful_shutdown": 10,
+    }
+    if workers > 1:
+        # uvicorn starts a process that ends again and again: what none of them could mend is found here.
+        asyncio.run(_start_once(settings))
+        uvicorn.run("reverie.app:create_app", factory=True, workers=workers, **options)
+    else:
+        _serve_here(settings, options)
+
+
+async def _start_once(settings: "Settings") -> None:
+    from reverie.core.telemetry import configure_logging
+    from reverie.runtime import open_runtime
+
+    configure_logging(settings.reverie_log_level)
+    async with open_runtime(settings):
+        pass
+
+
+def _serve_here(settings: "Settings", options: dict[str, Any]) -> None:
+    import uvicorn
+
+    from reverie.app import create_app
+
+    app = Told(create_app(settings))
+    server = uvicorn.Server(uvicorn.Config(app, **options))
+    logging.getLogger("uvicorn.error").addFilter(lambda _record: app.refusal is None)
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        pass
+    except SystemExit:
+        if app.refusal is None:
+            raise
+    if app.refusal is not None:
+        raise app.refusal
+    if not server.started:
+        sys.exit(UVICORN_DID_NOT_START)
+
+
+class Told:
+    """An application that keeps why it cannot start, for one sentence instead of uvicorn's traceback."""
+
+    def __init__(self, app: "ASGIApp") -> None:
+        self.refusal: SettingsError | StartError | None = None
+        self._app = app
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        try:
+            await self._app(scope, receive, self._without_failure(send) if scope["type"] == "lifespan" else send)
+        except (SettingsError, StartError) as error:
+            self.refusal = error
+            raise
+
+    def _without_failure(self, send: "Send") -> "Send":
+        """What is raised after the message says as much."""
+
+        async def passed(message: "Message") -> None:
+            if message["type"] != "lifespan.startup.failed":
+                await send(message)
+
+        return passed
 
 
 def worker() -> None:

@@ -5,12 +5,16 @@ Nothing is read at import; :func:`load_settings` reads once, and what it returns
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from reverie.core.errors import SettingsError
+from reverie.core.languages import configuration
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 MODEL_ALIASES = {"bge-m3": "BAAI/bge-m3"}
 """Short names that are understood for EMBEDDING_MODEL."""
@@ -25,6 +29,31 @@ def _none_if_blank(value: object) -> object:
 
 OptionalText = Annotated[str | None, BeforeValidator(_none_if_blank)]
 OptionalInt = Annotated[int | None, BeforeValidator(_none_if_blank)]
+
+
+class _File(YamlConfigSettingsSource):
+    """``reverie.yaml``, whose faults are sentences."""
+
+    def _read_file(self, path: "Path | Traversable") -> dict[str, Any]:
+        """The settings of the file.
+
+        Raises:
+            SettingsError: it cannot be read, is no YAML, or holds something else than names with values.
+        """
+        import yaml
+
+        try:
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise SettingsError(f"{path}, line {line}: this is no YAML ({error.problem}).") from None
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise SettingsError(f"{path}, line 1: this cannot be read ({str(error).splitlines()[0]}).") from None
+        if found is None:
+            return {}
+        if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+            raise SettingsError(f"{path}, line 1: takes a setting a line, such as `memory_k: 10`.")
+        return found
 
 
 def default_home() -> Path:
@@ -87,7 +116,22 @@ class Settings(BaseSettings):
         plain = value.replace("postgresql+psycopg://", "postgresql://", 1)
         if not plain.startswith(("postgresql://", "postgres://")):
             raise ValueError("takes a URL that begins with postgresql:// or postgresql+psycopg://")
+        import psycopg
+        from psycopg.conninfo import conninfo_to_dict
+
+        try:
+            conninfo_to_dict(plain)
+        except psycopg.ProgrammingError:
+            # What libpq says quotes the password.
+            raise ValueError(
+                "takes a URL that PostgreSQL's library can read; in its password write % as %25, @ as %40, / as %2F"
+            ) from None
         return plain
+
+    @field_validator("memory_language", mode="after")
+    @classmethod
+    def _text_search_configuration(cls, value: str) -> str:
+        return configuration(value)
 
     @field_validator("redis_url", mode="after")
     @classmethod
@@ -113,7 +157,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         path = Path(os.environ.get("REVERIE_CONFIG", "reverie.yaml"))
-        return (init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=path))
+        return (init_settings, env_settings, _File(settings_cls, yaml_file=path))
 
 
 def load_settings(**overrides: object) -> Settings:

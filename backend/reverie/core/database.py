@@ -14,7 +14,7 @@ import psycopg
 from pgvector import HalfVector, Vector
 from pgvector.psycopg import register_vector_async
 from psycopg import AsyncConnection, AsyncCursor
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
@@ -86,8 +86,10 @@ class Database:
             )
         self.url = settings.database_url
         self._milliseconds = int(settings.database_timeout_seconds * 1000)
+        # Ours come last, and what is said last counts.
+        options = f"{conninfo_to_dict(self.url).get('options') or ''} {_SERVING_OPTIONS}".strip()
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
-            make_conninfo(self.url, options=_SERVING_OPTIONS, application_name="reverie", connect_timeout="5"),
+            make_conninfo(self.url, options=options, application_name="reverie", connect_timeout="5"),
             kwargs={"autocommit": True},
             min_size=2,
             max_size=settings.database_pool_size,

@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from reverie.core.errors import (
@@ -27,6 +28,9 @@ from reverie.core.errors import (
     Unauthorized,
     Unavailable,
 )
+
+CLIENT_CLOSED_REQUEST = 499
+"""For nobody: the caller went away before the request was read."""
 
 M = TypeVar("M", bound=BaseModel)
 log = structlog.get_logger(__name__)
@@ -335,6 +339,13 @@ def install_error_handlers(app: FastAPI) -> None:
         log.warning("postgresql failed", error=str(error).split("\n", 1)[0], path=request.url.path)
         return await ours(request, Unavailable("PostgreSQL cannot be reached or is too busy; try again shortly."))
 
+    async def too_much(request: Request, error: Exception) -> Response:
+        log.warning("postgresql refused", error=type(error).__name__, path=request.url.path)
+        return await ours(request, Invalid("The request is more than PostgreSQL takes in one statement: shorten it."))
+
+    async def gone(_request: Request, _error: Exception) -> Response:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+
     async def unexpected(request: Request, error: Exception) -> Response:
         log.error("unexpected error", exc_info=error, path=request.url.path)
         return await ours(request, ReverieError("Something went wrong on our side; the log has the details."))
@@ -342,6 +353,9 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ReverieError, ours)
     app.add_exception_handler(RequestValidationError, validation)
     app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(ClientDisconnect, gone)
+    app.add_exception_handler(psycopg.errors.StatementTooComplex, too_much)
+    app.add_exception_handler(psycopg.errors.ProgramLimitExceeded, too_much)
     app.add_exception_handler(psycopg.OperationalError, database)
     app.add_exception_handler(PoolTimeout, database)
     app.add_exception_handler(Exception, unexpected)

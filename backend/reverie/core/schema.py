@@ -1,5 +1,6 @@
 """Which schema a database has, and which one this version works with. Needs no Alembic, so that a start is quick."""
 
+import re
 from pathlib import Path
 
 import psycopg
@@ -9,19 +10,39 @@ from reverie.core.errors import StartError
 FOLDER = Path(__file__).parents[3] / "alembic"
 """Where the migrations lie: beside ``backend``, where an editable install finds them."""
 
+_ASSIGNED = re.compile(r"""^(revision|down_revision)\b[^=\n]*=\s*(?:["']([^"']*)["']|None\b)""", re.MULTILINE)
+"""What a migration says of itself, as Alembic writes it; group 2 is unset for None."""
+
 
 def revisions() -> list[str]:
-    """The revisions that this version knows, oldest first: a file is named as its revision, and names sort.
+    """The revisions that this version knows, oldest first.
 
     Raises:
-        StartError: this installation has no migrations.
+        StartError: this installation has no migrations, or they do not follow one another.
     """
-    names = sorted(path.stem for path in (FOLDER / "versions").glob("[0-9]*.py"))
-    if not names:
+    texts = [path.read_text(encoding="utf-8") for path in (FOLDER / "versions").glob("[!_]*.py")]
+    if not texts:
         raise StartError(
             f"The migrations are missing from {FOLDER}: install Reverie from a checkout with `pip install -e .`."
         )
-    return names
+    return in_order([{match[1]: match[2] for match in _ASSIGNED.finditer(text)} for text in texts])
+
+
+def in_order(migrations: list[dict[str, str | None]]) -> list[str]:
+    """The revisions of ``{"revision": …, "down_revision": …}`` from the first to the last.
+
+    Raises:
+        StartError: they are not one line.
+    """
+    after = {migration.get("down_revision"): migration.get("revision") for migration in migrations}
+    line: list[str] = []
+    following = after.get(None)
+    while following is not None and following not in line:
+        line.append(following)
+        following = after.get(following)
+    if len(line) != len(migrations):
+        raise StartError(f"The migrations in {FOLDER} do not follow one another: install Reverie again.")
+    return line
 
 
 def needed() -> str:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from reverie.auth.principal import Principal
 from reverie.core import clock
 from reverie.core.config import Settings
-from reverie.core.database import Database
+from reverie.core.database import Database, Row
 from reverie.core.errors import Conflict, Invalid, NotFound
 from reverie.core.http import complaint
 from reverie.core.idempotency import Claim
@@ -44,6 +44,7 @@ from reverie.memories.schemas import (
 )
 from reverie.operations import repository as operations
 from reverie.operations.repository import Leased
+from reverie.operations.service import TryLater
 from reverie.working.focus import Focus
 
 EMBED = "embed"
@@ -146,21 +147,40 @@ class MemoryService:
 
     async def embed(self, held: Leased) -> dict[str, Any]:
         """The handler of :data:`EMBED`: encodes part by part, so that what a killed worker did stays done."""
-        made = 0
+        made, refused = 0, set[UUID]()
         assert held.user_id is not None  # noqa: S101 - operations of this kind have a user
         while True:
             async with self._database.reading(held.space_id) as session:
-                rows = await repository.unembedded(session, held.user_id, held.trace_ids, self._model, PART)
+                wanted = [trace_id for trace_id in held.trace_ids if trace_id not in refused]
+                rows = await repository.unembedded(session, held.user_id, wanted, self._model, PART)
             if not rows:
-                return {"embedded": made}
-            vectors = await self._encoder.documents([semantic_text(row[2], row[1]) for row in rows])
+                return {"embedded": made, "refused": len(refused)}
+            encoded = await self._encode_each(rows)
+            refused |= {row[0] for row, vector in encoded if vector is None}
             async with self._database.writing(held.space_id) as session:
                 await repository.touch_version(session, held.space_id, held.user_id, clock.now())
                 # What was changed while it was encoded got its vectors from the change itself, or comes again.
                 standing = await repository.unchanged(session, held.user_id, rows)
-                pairs = [(row[0], vector) for row, vector in zip(rows, vectors, strict=True) if row[0] in standing]
+                pairs = [(row[0], vector) for row, vector in encoded if vector is not None and row[0] in standing]
                 await repository.write_vectors(session, held.user_id, pairs, self._model)
             made += len(pairs)
+
+    async def _encode_each(self, rows: Sequence[Row]) -> list[tuple[Row, FloatArray | None]]:
+        """Rows of ``unembedded`` with their vectors, None where the embedder refuses the text.
+
+        Raises:
+            TryLater: the embedder is out.
+        """
+        texts = [semantic_text(row[2], row[1]) for row in rows]
+        try:
+            return list(zip(rows, await self._encoder.documents(texts), strict=True))
+        except EmbeddingError as error:
+            if not error.text_at_fault:
+                raise TryLater(error.detail) from None
+            if len(rows) == 1:
+                log.warning("text refused", trace=str(rows[0][0]), error=error.detail)
+                return [(rows[0], None)]
+        return [pair for row in rows for pair in await self._encode_each([row])]
 
     async def get(self, principal: Principal, user: str, trace_id: UUID) -> TraceOut:
         """A trace.

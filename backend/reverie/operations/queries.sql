@@ -18,7 +18,7 @@ WHERE id = (
       AND (lease_until IS NULL OR lease_until < %b)
     FOR UPDATE SKIP LOCKED
 )
-RETURNING id, space_id, user_id, kind, payload, trace_ids, attempts
+RETURNING id, space_id, user_id, kind, payload, trace_ids, attempts, started_at
 
 -- name: extend_lease
 UPDATE operation SET lease_until = %b WHERE id = %b AND attempts = %b AND state = 'running'
@@ -35,9 +35,15 @@ SET state = CASE WHEN attempts >= %b THEN 'failed' ELSE 'pending' END, error = %
     finished_at = CASE WHEN attempts >= %b THEN %b::timestamptz END
 WHERE id = %b AND attempts = %b AND state = 'running'
 
+-- name: release
+-- Nobody's fault: waits for another attempt, and this one does not count. Whoever was taken over keeps a number of its
+-- own: only the holder of the last attempt gives its number back.
+UPDATE operation SET state = 'pending', attempts = attempts - 1, error = %b, lease_until = %b
+WHERE id = %b AND attempts = %b AND state = 'running'
+
 -- name: left_behind
 -- What the bell did not bring to a worker: waiting for a while, or held by one that is gone.
-SELECT id, attempts FROM operation
+SELECT id, attempts, greatest(created_at, lease_until) FROM operation
 WHERE state IN ('pending', 'running') AND created_at < %b AND (lease_until IS NULL OR lease_until < %b)
 ORDER BY created_at
 LIMIT %b

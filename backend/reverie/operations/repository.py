@@ -25,6 +25,8 @@ class Leased:
     payload: dict[str, Any]
     trace_ids: list[UUID]
     attempt: int
+    started_at: datetime
+    """When its first attempt began."""
 
 
 async def insert(
@@ -74,9 +76,16 @@ async def put_back(
     await session.execute(SQL["put_back"], (most_attempts, error, retry_at, most_attempts, now, held.id, held.attempt))
 
 
-async def left_behind(session: ReadSession, before: datetime, now: datetime, limit: int) -> list[tuple[UUID, int]]:
-    """(id, attempts) of operations that wait and that nobody holds."""
-    return [(row[0], row[1]) for row in await session.fetch(SQL["left_behind"], (before, now, limit))]
+async def release(session: WriteSession, held: Leased, error: str | None, retry_at: datetime) -> None:
+    """Leaves an operation for later, as if this attempt had not been."""
+    await session.execute(SQL["release"], (error, retry_at, held.id, held.attempt))
+
+
+async def left_behind(
+    session: ReadSession, before: datetime, now: datetime, limit: int
+) -> list[tuple[UUID, int, datetime]]:
+    """(id, attempts, since when it could be run) of operations that wait and that nobody holds."""
+    return [(row[0], row[1], row[2]) for row in await session.fetch(SQL["left_behind"], (before, now, limit))]
 
 
 async def set_aside(session: WriteSession, most_attempts: int, now: datetime) -> None:

@@ -1,6 +1,7 @@
 """Running operations: the row is the job, the bell says that it is there, the sweeper finds what was left behind."""
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any, TypeAlias
@@ -12,8 +13,9 @@ from psycopg_pool import PoolTimeout
 
 from reverie.core import clock
 from reverie.core.database import Database
-from reverie.core.errors import NotFound
+from reverie.core.errors import NotFound, ReverieError
 from reverie.core.queue import Bell
+from reverie.core.schema import first_line
 from reverie.operations import repository
 from reverie.operations.repository import Leased
 from reverie.operations.schemas import OperationOut
@@ -21,7 +23,17 @@ from reverie.operations.schemas import OperationOut
 Handler: TypeAlias = Callable[[Leased], Awaitable[dict[str, Any]]]
 """Does the work of one kind of operation and returns its result (ids and counts, no text)."""
 
+FRAMES = 16
+"""How much of the way to a failure is logged, innermost last."""
+
 log = structlog.get_logger(__name__)
+
+
+class TryLater(Exception):  # noqa: N818 - what the handler asks for
+    """Something that the operation needs is out; the message is one sentence that a caller may see.
+
+    The attempt does not count: however long it is out, the operation is done afterwards.
+    """
 
 
 class OperationService:
@@ -34,6 +46,12 @@ class OperationService:
 
     PATIENCE = timedelta(seconds=3)
     """How long the sweeper leaves a new operation to the bell."""
+
+    OVERDUE = timedelta(seconds=15)
+    """After this, the sweeper runs what the bell has rung for in vain."""
+
+    LONGEST_REST = timedelta(seconds=60)
+    """How long an operation rests at most while what it needs is out."""
 
     def __init__(self, database: Database, bell: Bell, handlers: Mapping[str, Handler]) -> None:
         self._database = database
@@ -67,13 +85,20 @@ class OperationService:
         try:
             result = await work
         except asyncio.CancelledError:
-            if not keeper.done():
-                work.cancel()
+            if _stopping():
+                # Whoever was taken over meanwhile holds an older attempt, and releases nothing.
+                await asyncio.shield(self._release(held, None, timedelta(0)))
                 raise
             log.warning("operation taken over", operation=str(held.id), kind=held.kind, attempt=held.attempt)
-        except Exception as error:
+        except TryLater as error:
+            rest = min(max(clock.now() - held.started_at, self.PAUSE), self.LONGEST_REST)
             log.warning(
-                "operation failed", operation=str(held.id), kind=held.kind, attempt=held.attempt, exc_info=error
+                "operation waits", operation=str(held.id), kind=held.kind, seconds=rest.total_seconds(), why=str(error)
+            )
+            await self._release(held, str(error), rest)
+        except Exception as error:  # noqa: BLE001 - whatever a handler does wrong is told in the row and in the log
+            log.warning(
+                "operation failed", operation=str(held.id), kind=held.kind, attempt=held.attempt, **_traced(error)
             )
             await self._put_back(held, error)
         else:
@@ -89,9 +114,13 @@ class OperationService:
         async with self._database.writing(None) as session:
             await repository.set_aside(session, self.MOST_ATTEMPTS, now)
             found = await repository.left_behind(session, now - self.PATIENCE, now, limit)
-        for operation_id, attempts in found:
-            if not await self._bell.ring(operation_id, attempts):
-                await self.run(operation_id)
+        due = [
+            operation_id
+            for operation_id, attempts, since in found
+            if not await self._bell.ring(operation_id, attempts) or since < now - self.OVERDUE
+        ]
+        for operation_id in due:
+            await self.run(operation_id)
         return len(found)
 
     async def delete_finished(self, days: int) -> None:
@@ -122,6 +151,36 @@ class OperationService:
         async with self._database.writing(None) as session:
             await repository.put_back(session, held, _described(error), self.MOST_ATTEMPTS, retry_at, now)
 
+    async def _release(self, held: Leased, error: str | None, rest: timedelta) -> None:
+        async with self._database.writing(None) as session:
+            await repository.release(session, held, error, clock.now() + rest)
+
+
+def _stopping() -> bool:
+    """Whether this very task was told to end, and not only the work that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
 
 def _described(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:500]
+    """What a caller may know: our own sentences, and of anything else no more than its kind."""
+    if isinstance(error, ReverieError):
+        return error.detail
+    return f"Something went wrong on our side ({type(error).__name__}); the log of the worker has the details."
+
+
+def _traced(error: Exception) -> dict[str, str | list[str]]:
+    """What the log may know: where it happened, never what was remembered.
+
+    A traceback would show rows (in psycopg's DETAIL) and what other messages quote.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+    told: dict[str, str | list[str]] = {
+        "error": type(error).__name__,
+        "at": [f"{f.filename}:{f.lineno} {f.name}" for f in frames],
+    }
+    # Data exceptions, SQLSTATE 22, quote the value in their first line.
+    quotes = isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("22")
+    if isinstance(error, psycopg.Error | ReverieError) and not quotes:
+        told["reason"] = first_line(error)
+    return told

@@ -1,6 +1,7 @@
 """Looking at the parts of the service."""
 
 import asyncio
+import time
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -18,12 +19,25 @@ PATIENCE = 3.0
 class StatusService:
     """What is up and what is down."""
 
+    KEPT = 2.0
+    """Seconds for which an answer holds: nobody needs a key to ask, and every look is a text for the encoder."""
+
     def __init__(self, database: Database, redis: Redis, encoder: Encoder) -> None:
         self._database = database
         self._redis = redis
         self._encoder = encoder
+        self._alone = asyncio.Lock()
+        self._last: tuple[float, Ready] | None = None
 
     async def ready(self) -> Ready:
+        """What is up, as it was seen less than KEPT seconds ago; who asks at once waits for one look."""
+        async with self._alone:
+            if self._last is None or time.monotonic() - self._last[0] >= self.KEPT:
+                found = await self._look()
+                self._last = (time.monotonic(), found)
+            return self._last[1]
+
+    async def _look(self) -> Ready:
         """Asks every part; PostgreSQL is needed, without Redis and the encoder the service goes on degraded."""
         postgresql, redis, encoder = await asyncio.gather(self._postgresql(), self._redis_part(), self._encoder_part())
         parts = {"postgresql": postgresql, "redis": redis, "encoder": encoder}
@@ -36,9 +50,22 @@ class StatusService:
         try:
             async with asyncio.timeout(PATIENCE), self._database.reading(None) as session:
                 await session.fetch(b"SELECT 1")
-        except (psycopg.Error, PoolTimeout, TimeoutError):
-            return Part(status="down", needed=True, detail="PostgreSQL does not answer: look at DATABASE_URL.")
+        except (psycopg.Error, PoolTimeout, TimeoutError) as error:
+            if isinstance(error, PoolTimeout | TimeoutError) and await self._lets_us_in():
+                detail = "PostgreSQL is busy: every connection is in use (DATABASE_POOL_SIZE); try again shortly."
+            else:
+                detail = "PostgreSQL does not answer: look at DATABASE_URL."
+            return Part(status="down", needed=True, detail=detail)
         return Part(status="up", needed=True)
+
+    async def _lets_us_in(self) -> bool:
+        """Whether PostgreSQL answers on a connection beside the pool."""
+        try:
+            async with asyncio.timeout(PATIENCE), self._database.maintenance() as connection:
+                await connection.execute("SELECT 1")
+        except (psycopg.Error, TimeoutError):
+            return False
+        return True
 
     async def _redis_part(self) -> Part:
         if await self._redis.ping():

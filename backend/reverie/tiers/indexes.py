@@ -8,7 +8,7 @@ from typing import Literal
 
 from reverie.core.database import Connection
 from reverie.core.queries import Queries
-from reverie.tiers.locks import building_alone, wait_for_partition_makers
+from reverie.tiers.locks import building_alone, building_if_nobody_does, wait_for_partition_makers
 
 SQL = Queries("reverie.tiers")
 
@@ -97,7 +97,10 @@ async def add_model_indexes(connection: Connection, model: IndexedModel) -> list
 
 
 async def build_hnsw(connection: Connection, model: IndexedModel, table: str) -> bool:
-    """Builds the HNSW index of one partition for a model, beside readers and writers; False when it stands already."""
+    """Builds the HNSW index of one partition for a model, beside readers and writers.
+
+    False when it stands already, and when another session builds an index.
+    """
     statement = SQL.text(
         "hnsw_index",
         index=hnsw_name(table, model),
@@ -109,7 +112,9 @@ async def build_hnsw(connection: Connection, model: IndexedModel, table: str) ->
         ef=HNSW_EF_CONSTRUCTION,
         model=model.id,
     )
-    async with building_alone(connection):
+    async with building_if_nobody_does(connection) as alone:
+        if not alone:
+            return False
         await connection.execute(SQL["build_memory"])
         try:
             return await _build(connection, hnsw_name(table, model), statement)

@@ -71,3 +71,17 @@ async def building_alone(connection: Connection) -> AsyncIterator[None]:
         yield
     finally:
         await connection.execute(SQL["unlock_builds"], (BUILD_LOCK,))
+
+
+@asynccontextmanager
+async def building_if_nobody_does(connection: Connection) -> AsyncIterator[bool]:
+    """As :func:`building_alone`, but False at once where another session builds, which may take hours."""
+    cursor = await connection.execute(SQL["lock_builds"], (BUILD_LOCK,))
+    row = await cursor.fetchone()
+    if not (row and row[0]):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        await connection.execute(SQL["unlock_builds"], (BUILD_LOCK,))

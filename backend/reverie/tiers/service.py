@@ -35,7 +35,13 @@ class TierService:
         await self.make_partitions(clock.now())
 
     async def build_indexes(self, model: Model) -> list[str]:
-        """Builds the HNSW indexes that are due, one partition after the other; the partitions that got one."""
+        """Builds the HNSW indexes that are due, one partition after the other; the partitions that got one.
+
+        While another session builds it leaves the rest to it. It may take hours.
+        """
+        # Under auto every question is answered by exact search: an index that nobody reads would slow every write.
+        if self._hnsw != "always":
+            return []
         async with self._database.maintenance() as connection:
             indexed = indexed_model(model)
             due = await hnsw_due(connection, indexed, self._hnsw)
