@@ -116,7 +116,9 @@ async def _explain(session: ReadSession, query: bytes, parameters: list[str]) ->
     await session.send(b"DEALLOCATE bench_plan")
     plan = found[0][0][0]
     text = orjson.dumps(plan).decode()
-    scans = [_scan(node) for node in _nodes(plan["Plan"]) if "Relation Name" in node]
+    scans = [
+        _scan(node) for node in _nodes(plan["Plan"]) if node.get("Relation Name", "").startswith("memory_embedding_")
+    ]
     if role[0][0] != SERVING_ROLE:
         raise CannotMeasure(f"The plan is {role[0][0]}'s, not {SERVING_ROLE}'s.")
     return Plan(role[0][0], "ANY ($2)" in text, plan["Execution Time"], scans, text)

@@ -127,7 +127,7 @@ async def _listen(runtime: Runtime) -> None:
             job_deserializer=deserialize,
             job_timeout=OPERATION_SECONDS,
             max_jobs=4,
-            poll_delay=0.05,
+            poll_delay=0.25,
             handle_signals=False,
             ctx={"runtime": runtime},
         )

@@ -145,12 +145,16 @@ class WatchedSession:
         return await self.session.send(query, parameters)
 
 
-def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The nodes of a plan that read a table."""
-    if "Relation Name" in plan:
-        yield plan
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """All nodes of a plan."""
+    yield plan
     for part in plan.get("Plans", []):
-        yield from scans(part)
+        yield from nodes(part)
+
+
+def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The nodes of a plan that read vectors."""
+    return (node for node in nodes(plan) if node.get("Relation Name", "").startswith("memory_embedding_"))
 
 
 def wanted_bounds(loaded: Loaded) -> dict[str, Bounds]:
@@ -202,8 +206,10 @@ async def test_the_vector_arm_reads_the_covering_index_of_every_partition_alone(
             )  # fmt: skip
             [plan] = watched.plans
             seen = {node["Relation Name"]: node for node in scans(plan)}
+            thin = {node["Index Name"] for node in nodes(plan) if node.get("Relation Name") == "memory_trace"}
+            assert thin == {"memory_trace_pkey"}, f"{state}, {name}"
             where = f"{state}, {name}"
-            assert found, where
+            assert found.scores, where
             assert set(seen) <= partitions, where
             if bounds.before is None:
                 assert set(seen) == partitions, where

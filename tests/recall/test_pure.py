@@ -164,7 +164,7 @@ scores = st.dictionaries(st.integers(0, 9), st.floats(-1, 1), max_size=10)
 
 
 def arm(name: str, found: dict[int, float], most: float = 0.0, failed: str | None = None) -> Arm:
-    return Arm(name, {key_of(USER, UUID(int=n)): score for n, score in found.items()}, most, 1.0, failed)
+    return Arm(name, {key_of(USER, UUID(int=n)): score for n, score in found.items()}, {}, most, 1.0, failed)
 
 
 def first(ranked: list[Scored]) -> int:

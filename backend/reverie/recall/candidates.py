@@ -18,7 +18,7 @@ async def weighable(database: Database, space_id: UUID, keys: Sequence[Key], sec
     users, ids = _split(keys)
     async with database.reading(space_id, seconds=seconds) as session:
         cursor = await session.send(SQL["candidates"], (users, ids))
-    return [Candidate(*row) for row in await cursor.fetchall()]
+    return [Candidate(row[0], *row[2:]) for row in await cursor.fetchall()]
 
 
 async def results(

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from reverie.core.database import Database
 from reverie.core.queries import Queries
-from reverie.recall.types import Found, Question
+from reverie.recall.types import Candidate, Found, Question
 
 SQL = Queries("reverie.recall")
 
@@ -27,4 +27,8 @@ async def search(database: Database, space_id: UUID, question: Question, depth: 
         cursor = await session.send(SQL["lexical"], parameters)
     rows = await cursor.fetchall()
     # The greatest BM25 score: every term of the question, each as often as its saturation can be reached (k1 + 1).
-    return Found({row[0]: float(row[1]) for row in rows}, rows[0][2] * (K1 + 1) if rows else 0.0)
+    return Found(
+        {row[0]: float(row[1]) for row in rows},
+        {row[0]: Candidate(row[0], *row[2:7]) for row in rows},
+        rows[0][7] * (K1 + 1) if rows else 0.0,
+    )

@@ -86,9 +86,12 @@ class RecallService:
         focus = arms["focus"].scores if "focus" in arms else {}
         keys = fuse.shortlist(base, focus, max(recipe.shortlist, question.k))
         watch.lap("shortlist")
-        found = await candidates.weighable(self._database, space_id, keys, self._timeout)
+        known = {key: one for arm in arms.values() for key, one in arm.candidates.items()}
+        standing = [known[key] for key in keys if key in known]
+        if unknown := [key for key in keys if key not in known]:
+            others = await candidates.weighable(self._database, space_id, unknown, self._timeout)
+            standing += [one for one in others if admissible(one, question.bounds)]
         watch.lap("candidates")
-        standing = [one for one in found if admissible(one, question.bounds)]
         if recipe.fused:
             ranked = fuse.fuse(asked.q, base, arms, standing)
         else:
@@ -159,10 +162,8 @@ class RecallService:
 
     async def _semantic(self, space_id: UUID, question: Question, depth: int) -> Found:
         vector = question.vector if question.vector is not None else await self._encoder.question(question.text)
-        return Found(
-            await vectors.search(
-                self._database, space_id, question.bounds, vector, self._model, self._plan, depth, self._timeout
-            )
+        return await vectors.search(
+            self._database, space_id, question.bounds, vector, self._model, self._plan, depth, self._timeout
         )
 
     async def _focused(self, bounds: Bounds) -> Found:
@@ -181,7 +182,7 @@ class RecallService:
         except (psycopg.Error, PoolTimeout, EmbeddingError, TimeoutError) as error:
             log.warning("arm failed", arm=name, error=str(error).split("\n", 1)[0])
             return Arm(name, milliseconds=_since(began), failed=type(error).__name__)
-        return Arm(name, found.scores, found.most, _since(began))
+        return Arm(name, found.scores, found.candidates, found.most, _since(began))
 
 
 def _back(moment: datetime, window: timedelta) -> datetime:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
-from reverie.auth.routes import Reader
+from reverie.auth.dependencies import Reader
 from reverie.core.http import Json, body_of, described, problems, query_of
 from reverie.recall.pipeline import RecallService
 from reverie.recall.schemas import RecallIn, RecallOut, RecallQuery

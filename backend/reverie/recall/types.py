@@ -56,9 +56,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search returns: raw scores, higher is better, and the most that the question could have given."""
+    """What a search returns: raw scores, higher is better, the candidates where it knows their rows, and the most that
+    the question could have given."""
 
     scores: dict[Key, float]
+    candidates: dict[Key, "Candidate"] = field(default_factory=dict)
     most: float = 0.0
 
 
@@ -71,6 +73,7 @@ class Arm:
 
     name: str
     scores: dict[Key, float] = field(default_factory=dict)
+    candidates: dict[Key, "Candidate"] = field(default_factory=dict)
     most: float = 0.0
     milliseconds: float = 0.0
     failed: str | None = None

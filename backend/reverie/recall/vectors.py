@@ -8,7 +8,7 @@ from reverie.core.queries import Queries
 from reverie.embedding.protocol import FloatArray
 from reverie.memories.model import Model
 from reverie.recall.bounds import clauses
-from reverie.recall.types import Bounds, Key
+from reverie.recall.types import Bounds, Candidate, Found
 
 SQL = Queries("reverie.recall")
 
@@ -23,7 +23,7 @@ def plan_for(mode: str) -> Plan:
 async def search(
     database: Database, space_id: UUID, bounds: Bounds, vector: FloatArray, model: Model, plan: Plan, depth: int,
     seconds: float,
-) -> dict[Key, float]:  # fmt: skip
+) -> Found:  # fmt: skip
     """The ``depth`` traces whose vectors have the greatest cosine with ``vector``, the best head of each."""
     text, extra = clauses(bounds)
     query = SQL.text(
@@ -35,7 +35,8 @@ async def search(
         if plan == "hnsw":
             await session.send(SQL["hnsw_settings"])
         cursor = await session.send(query, parameters)
-    best: dict[Key, float] = {}
-    for key, score in await cursor.fetchall():
-        best[key] = max(score, best.get(key, -1.0))
-    return best
+    found = Found({})
+    for row in await cursor.fetchall():
+        found.candidates[row[0]] = Candidate(row[0], *row[2:])
+        found.scores[row[0]] = max(row[1], found.scores.get(row[0], -1.0))
+    return found
