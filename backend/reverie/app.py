@@ -13,7 +13,7 @@ from reverie import __version__
 from reverie.auth import routes as auth
 from reverie.auth.schemas import KeyIn
 from reverie.core.config import Settings, load_settings
-from reverie.core.http import BodyLimit, Problem, install_error_handlers
+from reverie.core.http import BodyLimit, Heads, Problem, install_error_handlers
 from reverie.core.limits import limits_from
 from reverie.core.telemetry import configure_logging
 from reverie.embedding.protocol import Embedder
@@ -60,6 +60,7 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
     )
     app.state.limits = limits_from(chosen)
     app.add_middleware(BodyLimit, limit=chosen.reverie_max_body_bytes)
+    app.add_middleware(Heads)
     install_error_handlers(app)
     for router in ROUTERS:
         app.include_router(router)

@@ -11,6 +11,7 @@ from tests.embedding.standin import embed
 from reverie.embedding.encoder import Encoder
 from reverie.embedding.fit import fit
 from reverie.embedding.protocol import LOCAL_LIMITS, Embedder, EmbeddingError, FloatArray
+from reverie.embedding.queues import MOST_DOCUMENTS, MOST_QUESTIONS
 
 DIM = 96
 
@@ -156,13 +157,28 @@ async def test_a_question_waits_for_one_batch_of_documents_at_most(encoder: Enco
 async def test_documents_are_not_starved_by_questions(encoder: Encoder, words: Words) -> None:
     held = await hold(encoder, words)
     document = asyncio.create_task(encoder.documents(["here"]))
-    tasks = [asyncio.create_task(encoder.question(f"number {number}")) for number in range(16 * 20)]
-    await until(lambda: encoder.queued_questions == 16 * 20 + 1)
+    tasks = [asyncio.create_task(encoder.question(f"number {number}")) for number in range(16 * 12)]
+    await until(lambda: encoder.queued_questions == 16 * 12 + 1)
     words.gate.set()
     await asyncio.gather(held, document, *tasks)
     kinds = [kind for kind, _ in words.calls]
     assert "documents" in kinds[:9]
     assert kinds[-1] == "questions"
+
+
+async def test_beyond_what_may_wait_callers_are_refused_at_once(encoder: Encoder, words: Words) -> None:
+    held = await hold(encoder, words)
+    questions = [asyncio.create_task(encoder.question("next")) for _ in range(MOST_QUESTIONS - 1)]
+    documents = [asyncio.create_task(encoder.documents(["more"] * 100)) for _ in range(MOST_DOCUMENTS // 100)]
+    await until(lambda: encoder.queued_documents == MOST_DOCUMENTS)
+    with pytest.raises(EmbeddingError, match="too much to do"):
+        await encoder.question("one too many")
+    with pytest.raises(EmbeddingError, match="too much to do"):
+        await encoder.documents(["one too many"])
+    words.gate.set()
+    await asyncio.gather(held, *questions, *documents)
+    assert (await encoder.documents(["again"] * (MOST_DOCUMENTS + 1))).shape == (MOST_DOCUMENTS + 1, DIM)
+    assert (await encoder.question("again")).shape == (DIM,)
 
 
 async def test_the_event_loop_never_waits(encoder: Encoder, words: Words) -> None:

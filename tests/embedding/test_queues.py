@@ -3,7 +3,8 @@ import asyncio
 import numpy as np
 import pytest
 
-from reverie.embedding.protocol import Limits
+from reverie.embedding import queues
+from reverie.embedding.protocol import EmbeddingError, Limits
 from reverie.embedding.queues import Documents, Item, Job, Questions
 
 LIMITS = Limits(texts=4, size=100)
@@ -51,9 +52,10 @@ async def test_a_question_nobody_waits_for_is_dropped() -> None:
     questions.put(gone)
     questions.put(here)
     gone.future.cancel()
-    assert [item.job for item in questions.batch()] == [here]
+    batch = questions.batch()
+    assert [item.job for item in batch] == [here]
     assert questions.length == 1
-    questions.done(1)
+    questions.done(batch)
     assert questions.length == 0
 
 
@@ -99,7 +101,7 @@ async def test_every_text_is_taken_once(documents: Documents) -> None:
         assert len(batch) <= 4
         assert len(batch) == 1 or max(sizes(batch)) * len(batch) <= 100
         seen += [(id(item.job), item.index) for item in batch]
-        documents.done(len(batch))
+        documents.done(batch)
         if late:
             documents.put(late.pop())
     assert sorted(seen) == sorted((id(each), index) for each in jobs for index in range(len(each.texts)))
@@ -111,10 +113,55 @@ async def test_documents_nobody_waits_for_are_dropped(documents: Documents) -> N
     documents.put(gone)
     documents.put(here)
     assert documents.length == 21
-    documents.done(len(documents.batch()))
+    documents.done(documents.batch())
     gone.future.cancel()
     batch = documents.batch()
     assert [item.job for item in batch] == [here]
-    documents.done(len(batch))
+    documents.done(batch)
     assert documents.batch() == []
     assert documents.length == 0
+
+
+async def test_so_many_questions_may_wait_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queues, "MOST_QUESTIONS", 5)
+    questions = Questions(LIMITS)
+    for _ in range(5):
+        questions.put(job(10))
+    batch = questions.batch()
+    with pytest.raises(EmbeddingError, match="too much to do"):
+        questions.put(job(10))
+    questions.done(batch)
+    for _ in range(4):
+        questions.put(job(10))
+    with pytest.raises(EmbeddingError, match="too much to do"):
+        questions.put(job(10))
+    assert questions.length == 5
+
+
+async def test_so_many_documents_may_wait_and_no_more(documents: Documents, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queues, "MOST_DOCUMENTS", 10)
+    documents.put(job(*[10] * 12))
+    for size in (1, 12):
+        with pytest.raises(EmbeddingError, match="too much to do"):
+            documents.put(job(*[10] * size))
+    documents.done(documents.batch())
+    documents.put(job(10, 10))
+    with pytest.raises(EmbeddingError, match="too much to do"):
+        documents.put(job(10))
+    assert documents.length == 10
+
+
+async def test_so_much_text_may_wait_and_no_more(documents: Documents, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The texts of these jobs are their sizes written out: two characters each."""
+    monkeypatch.setattr(queues, "MOST_CHARACTERS", 20)
+    first, gone = job(*[10] * 8), job(10)
+    documents.put(first)
+    documents.put(gone)
+    with pytest.raises(EmbeddingError, match="too much to do"):
+        documents.put(job(10, 10))
+    gone.future.cancel()
+    while batch := documents.batch():
+        documents.done(batch)
+    documents.put(job(*[10] * 11))
+    with pytest.raises(EmbeddingError, match="too much to do"):
+        documents.put(job(10))

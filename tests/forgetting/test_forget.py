@@ -8,11 +8,12 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 import redis.asyncio
-from tests.conftest import Api, Remember
-from tests.memories.helpers import Fickle, found_ids, owner, post, rows, run_operation, unit, user_row
+from tests.conftest import Api, Remember, serving
+from tests.memories.helpers import Fickle, found_ids, next_edges, owner, post, rows, run_operation, unit, user_row
 
 from reverie.core.config import Settings
 from reverie.core.ids import user_uuid
+from reverie.forgetting import service
 
 IDS_ONLY = {"operation", "idempotency_key", "forget_receipt"}
 """Tables that may still name what was forgotten by its id while they keep the record of a request: no text."""
@@ -266,6 +267,84 @@ async def test_a_forgotten_trace_is_no_link_of_what_is_remembered_next(
     (new,) = (await post(caller, user, "The quagga is back.", conversation_id="c")).json()["traces"]
     edges = await rows(settings, "SELECT src, dst FROM memory_edge WHERE dst = %s", (new["trace_id"],))
     assert edges == [(UUID(ids[1]), UUID(new["trace_id"]))]
+
+
+@pytest.mark.parametrize(
+    ("gone", "left"),
+    [
+        ((1,), {(0, 2), (2, 3), (3, 4), (4, 5)}), ((1, 2, 4), {(0, 3), (3, 5)}), ((0, 3), {(1, 2), (2, 4), (4, 5)}),
+        ((5, 4), {(0, 1), (1, 2), (2, 3)}), ((0, 1, 2, 3), {(4, 5)}), ((1, 2, 3, 4), {(0, 5)}),
+    ],
+)  # fmt: skip
+async def test_a_conversation_stays_one_chain(
+    caller: httpx.AsyncClient, user: str, settings: Settings, gone: tuple[int, ...], left: set[tuple[int, int]]
+) -> None:
+    made = await post(
+        caller, user, *[{"content": f"{n}.", "embedding": unit(n)} for n in range(6)], conversation_id="c"
+    )
+    ids = [one["trace_id"] for one in made.json()["traces"]]
+    body = (await forget(caller, user, {"trace_ids": [ids[n] for n in gone]})).json()
+    assert body["counts"]["edges"] == len({(a, a + 1) for a in range(5) if {a, a + 1} & set(gone)})
+    assert await next_edges(settings, ids) == left
+
+
+async def test_of_a_user_who_is_not_there_nothing_goes_and_no_receipt_is_left(
+    caller: httpx.AsyncClient, user: str, settings: Settings
+) -> None:
+    before = await everything(settings)
+    for scope in ({"all": True}, {"trace_ids": [str(uuid4())]}):
+        answer = await forget(caller, user, scope)
+        assert answer.status_code == 200
+        assert answer.json() == {
+            "receipt_id": None, "dry_run": False, "trace_ids": [], "degraded": [],
+            "counts": {"traces": 0, "bodies": 0, "vectors": 0, "edges": 0, "focus": 0},
+        }  # fmt: skip
+    assert await everything(settings) == before
+
+
+async def test_the_answer_counts_what_was_taken_out_of_the_focus(
+    caller: httpx.AsyncClient, user: str, ids: list[str], settings: Settings, api: Api, fickle: Fickle
+) -> None:
+    """Something comes into focus between the count and the removal: it goes too, and is counted."""
+    user_id = (await user_row(settings, user))["user_id"]
+    async with owner(settings) as holder, redis.asyncio.Redis.from_url(str(settings.redis_url)) as client:
+        async with holder.transaction():
+            await holder.execute("SELECT FROM memory_user WHERE user_id = %s FOR UPDATE", (user_id,))
+            forgetting = asyncio.create_task(forget(caller, user, {"all": True}))
+            await asyncio.sleep(0.3)
+            await client.zadd(f"focus:{user_id}", {uuid4().bytes: 1.0})
+        body = (await forgetting).json()
+    assert body["counts"]["focus"] == 5
+    ((receipt,),) = await rows(settings, "SELECT counts FROM forget_receipt WHERE id = %s", (body["receipt_id"],))
+    assert receipt == body["counts"] | {"focus": 4}
+
+
+async def test_forgetting_much_may_take_longer_than_a_request(
+    own_settings: Settings, fickle: Fickle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(own_settings.model_copy(update={"database_timeout_seconds": 1.0}), fickle) as api:
+        caller = await api.caller()
+        await post(caller, "u", {"content": "A dodo.", "embedding": unit(1)})
+        async with owner(own_settings) as connection:
+            await connection.execute(
+                "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN PERFORM pg_sleep(1.5); RETURN old; END $$"
+            )
+            await connection.execute(
+                "CREATE TRIGGER slow BEFORE DELETE ON memory_trace FOR EACH ROW EXECUTE FUNCTION slow()"
+            )
+        answer = await forget(caller, "u", {"all": True})
+        assert (answer.status_code, answer.json()["counts"]["traces"]) == (200, 1)
+        monkeypatch.setattr(service, "FORGET_SECONDS", 1.0)
+        await post(caller, "u", {"content": "A dodo.", "embedding": unit(1)})
+        assert (await forget(caller, "u", {"all": True})).status_code == 503
+
+
+@pytest.mark.parametrize("value", [1, 1.0, "true", "yes"])
+async def test_a_dry_run_is_true_or_false(caller: httpx.AsyncClient, user: str, ids: list[str], value: object) -> None:
+    for body in ({"dry_run": value, "scope": {"all": True}}, {"scope": {"all": value}}):
+        assert (await caller.post("/memory/forget", json={"user_id": user} | body)).status_code == 422
+    assert set(await found_ids(caller, user, "quagga")) == set(ids)
 
 
 async def test_what_was_forgotten_is_not_in_the_answer_that_an_idempotency_key_keeps(

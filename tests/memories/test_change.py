@@ -1,6 +1,7 @@
 """PATCH, GET and lists: what is changed is found as it is now."""
 
 import asyncio
+from contextlib import nullcontext
 from typing import Any
 from uuid import uuid4
 
@@ -8,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 from tests.conftest import Api, Remember
-from tests.memories.helpers import Fickle, found_ids, post, rows, run_operation, unit, user_row, vectors_of
+from tests.memories.helpers import Fickle, found_ids, next_edges, post, rows, run_operation, unit, user_row, vectors_of
 
 from reverie.core.config import Settings
 
@@ -162,6 +163,54 @@ async def test_a_change_while_the_encoder_fails_leaves_no_vector_of_the_old_text
     assert await run_operation(api, str(operation))
     ((_, vector),) = await vectors_of(settings, trace)
     assert np.allclose(vector, fickle.encode_documents(["Ada: The roofer was here."])[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [{"meta": {"c": 3}}, {"salience": 0.9}, {"content": "Mine.", "kind": "fact", "occurred_at": "2021-07-01"}],
+)
+async def test_a_vector_of_the_callers_own_stays_with_its_text(
+    caller: httpx.AsyncClient, user: str, settings: Settings, fickle: Fickle, change: dict[str, Any], broken: bool
+) -> None:
+    made = await post(caller, user, {"content": "Mine.", "embedding": unit(1)})
+    trace = made.json()["traces"][0]["trace_id"]
+    with fickle.failing() if broken else nullcontext():
+        assert (await patch(caller, user, trace, **change)).status_code == 200
+    ((_, vector),) = await vectors_of(settings, trace)
+    assert np.allclose(vector, unit(1), atol=1e-3)
+    assert await rows(settings, "SELECT FROM operation WHERE trace_ids = ARRAY[%s::uuid]", (trace,)) == []
+    kept = await rows(
+        settings,
+        "SELECT e.kind = b.kind AND e.happened_at = b.happened_at"
+        " FROM memory_embedding e JOIN memory_body b USING (user_id, trace_id) WHERE e.trace_id = %s",
+        (trace,),
+    )
+    assert kept == [(True,)]
+
+
+async def test_a_speaker_who_changes_is_encoded_again(
+    caller: httpx.AsyncClient, user: str, trace: str, settings: Settings, fickle: Fickle
+) -> None:
+    assert (await patch(caller, user, trace, speaker="Bo")).status_code == 200
+    ((_, vector),) = await vectors_of(settings, trace)
+    assert np.allclose(vector, fickle.encode_documents(["Bo: The piano tuner comes on Friday."])[0], atol=1e-3)
+
+
+@pytest.mark.parametrize(("to", "expected"), [("d", {(0, 2), (3, 4), (4, 1)}), (None, {(0, 2), (3, 4)})])
+async def test_a_trace_that_changes_its_conversation_moves_to_the_end_of_the_other(
+    caller: httpx.AsyncClient, user: str, settings: Settings, to: str | None, expected: set[tuple[int, int]]
+) -> None:
+    made = [
+        await post(caller, user, *[{"content": f"{n}.", "embedding": unit(n)} for n in range(count)], conversation_id=c)
+        for c, count in (("c", 3), ("d", 2))
+    ]
+    ids = [one["trace_id"] for answer in made for one in answer.json()["traces"]]
+    assert await next_edges(settings, ids) == {(0, 1), (1, 2), (3, 4)}
+    assert (await patch(caller, user, ids[1], conversation_id="c", meta={"a": 1})).status_code == 200
+    assert await next_edges(settings, ids) == {(0, 1), (1, 2), (3, 4)}
+    assert (await patch(caller, user, ids[1], conversation_id=to)).status_code == 200
+    assert await next_edges(settings, ids) == expected
 
 
 async def test_another_users_trace_is_not_there(caller: httpx.AsyncClient, user: str, trace: str) -> None:

@@ -1,5 +1,6 @@
 """What becomes of traces that are remembered: what they are, what is the same, what is rejected."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.memories.helpers import DIM, Fickle, found_ids, post, rows, run_opera
 
 from reverie.core import clock
 from reverie.core.config import Settings
+from reverie.embedding import queues
 
 
 async def read(caller: httpx.AsyncClient, user: str, trace_id: str) -> dict[str, Any]:
@@ -406,3 +408,23 @@ async def test_the_speaker_stands_in_front_of_what_is_encoded_where_it_is_a_name
     fickle.documents.clear()
     await remember(user, {"content": "Hm.", "speaker": "Ada"}, {"content": "Oh.", "speaker": "assistant"}, "Ah.")
     assert sorted(fickle.documents) == ["Ada: Hm.", "Ah.", "Oh."]
+
+
+async def test_an_encoder_that_has_too_much_to_do_leaves_the_work_to_an_operation(
+    caller: httpx.AsyncClient, user: str, api: Api, fickle: Fickle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "MOST_DOCUMENTS", 1)
+    monkeypatch.setattr(queues, "MOST_QUESTIONS", 0)
+    with fickle.held() as arrived:
+        first = asyncio.create_task(post(caller, user, "The first barge."))
+        assert await asyncio.to_thread(arrived)
+        answer = await asyncio.wait_for(post(caller, user, "The second barge."), 10)
+        fickle.release()
+        assert (await first).json()["degraded"] == []
+    body = answer.json()
+    assert (answer.status_code, body["degraded"], body["traces"][0]["vectors"]) == (201, ["encoder"], "pending")
+    recalled = (await caller.get("/memory/recall", params={"user_id": user, "q": "second"})).json()
+    assert recalled["degraded"] == ["semantic"]
+    assert recalled["results"][0]["trace_id"] == body["traces"][0]["trace_id"]
+    assert await run_operation(api, body["operation_id"])
+    assert (await caller.get(f"/operations/{body['operation_id']}")).json()["state"] == "done"

@@ -106,3 +106,23 @@ async def test_without_postgresql_it_is_not_ready(
         assert answer.status_code == 503
         assert answer.headers["content-type"] == "application/problem+json"
         assert int(answer.headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/health/live", 200), ("/v1/health/ready", 200), ("/memory/users", 401), ("/", 404), ("/memory/remember", 405)],
+)
+async def test_head_answers_as_get_does_without_the_body(api: Api, path: str, status: int) -> None:
+    client = api.client()
+    head, get = await client.head(path), await client.get(path)
+    assert head.status_code == get.status_code == status
+    assert head.content == b""
+    assert get.content
+    names = ("content-length", "content-type", "allow", "www-authenticate")
+    assert [head.headers.get(name) for name in names] == [get.headers.get(name) for name in names]
+
+
+async def test_head_is_among_what_a_path_takes(api: Api) -> None:
+    answer = await api.client().put("/health/live")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert (await api.client().put("/memory/remember")).headers["allow"] == "POST"

@@ -1,53 +1,18 @@
-"""Keys over HTTP, and the dependencies by which every route learns who is asking."""
+"""Keys over HTTP."""
 
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 
-from reverie.auth.principal import Principal, Scope
+from reverie.auth.dependencies import Admin, Keys
 from reverie.auth.schemas import KeyIn, KeyPage, NewKeyOut
-from reverie.auth.service import KeyService
 from reverie.core.database import Database
-from reverie.core.http import Json, body_of, described, problems, query_of, refuse_unknown_parameters
+from reverie.core.http import Json, body_of, described, problems, query_of
 from reverie.core.idempotency import Idempotency, idempotency
 from reverie.core.paging import PageQuery, next_cursor
 
 router = APIRouter(prefix="/keys", tags=["keys"])
-
-
-async def key_service(request: Request) -> KeyService:
-    """The service of this process. Async like all such dependencies: others would each cost a hop to a thread."""
-    service: KeyService = request.app.state.keys
-    return service
-
-
-def asked_by(scope: Scope) -> Callable[[Request], Coroutine[Any, Any, Principal]]:
-    """A dependency that admits callers whose key has ``scope``."""
-
-    async def admit(request: Request) -> Principal:
-        keys = await key_service(request)
-        principal = await keys.authenticate(presented_key(request))
-        principal.needs(scope)
-        refuse_unknown_parameters(request)
-        return principal
-
-    return admit
-
-
-def presented_key(request: Request) -> str | None:
-    """The key of a request: a bearer token, or X-API-Key."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    return request.headers.get("x-api-key")
-
-
-Reader = Annotated[Principal, Depends(asked_by("read"))]
-Writer = Annotated[Principal, Depends(asked_by("write"))]
-Admin = Annotated[Principal, Depends(asked_by("admin"))]
-Keys = Annotated[KeyService, Depends(key_service)]
 
 
 async def _database(request: Request) -> Database:

@@ -134,9 +134,12 @@ class Database:
             yield ReadSession(connection)
 
     @asynccontextmanager
-    async def writing(self, space_id: UUID | None) -> AsyncIterator[WriteSession]:
-        """A transaction that writes, committed when the block ends and rolled back when it raises."""
-        async with self._transaction(b"BEGIN", _SCOPE, space_id, None) as connection:
+    async def writing(self, space_id: UUID | None, *, seconds: float | None = None) -> AsyncIterator[WriteSession]:
+        """A transaction that writes, committed when the block ends and rolled back when it raises.
+
+        Each statement may take ``seconds`` (default DATABASE_TIMEOUT_SECONDS).
+        """
+        async with self._transaction(b"BEGIN", _SCOPE, space_id, seconds) as connection:
             yield WriteSession(connection)
 
     @asynccontextmanager

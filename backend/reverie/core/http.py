@@ -304,12 +304,32 @@ class BodyLimit:
         await ProblemJson(error.problem(scope["path"]), error.status, headers)(scope, receive, send)
 
 
+class Heads:
+    """ASGI middleware: HEAD is answered as GET is, without the body."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+
+        async def without_body(message: Any) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self.app({**scope, "method": "GET"}, receive, without_body)
+
+
 def _methods(request: Request) -> list[str]:
-    """All methods that the path takes; the router knows only those of its first route."""
+    """All methods that the path takes; the router knows only those of its first route, and no HEAD (:class:`Heads`)."""
     return [
         method
         for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
-        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+        if any(
+            route.matches({**request.scope, "method": method.replace("HEAD", "GET")})[0] is Match.FULL
+            for route in request.app.routes
+        )
     ]
 
 

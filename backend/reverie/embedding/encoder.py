@@ -73,7 +73,7 @@ class Encoder:
         """The vector to search with: float32 ``[dim]``, of unit length.
 
         Raises:
-            EmbeddingError: the embedder failed, or the encoder is not running.
+            EmbeddingError: the embedder failed, too much waits for it, or the encoder is not running.
         """
         job = self._job([text])
         worker = self._workers[0]
@@ -85,7 +85,7 @@ class Encoder:
         """The vectors of texts to be found: float32 ``[len(texts), dim]``, rows of unit length.
 
         Raises:
-            EmbeddingError: the embedder failed, or the encoder is not running.
+            EmbeddingError: the embedder failed, too much waits for it, or the encoder is not running.
         """
         job = self._job(texts)
         if not texts:
@@ -170,10 +170,10 @@ class _Worker:
         return bool(batch)
 
     def _finish(
-        self, batch: list[Item], encode: Callable[[Sequence[str]], FloatArray], done: Callable[[int], None]
+        self, batch: list[Item], encode: Callable[[Sequence[str]], FloatArray], done: Callable[[list[Item]], None]
     ) -> None:
         finished = self._encode(batch, encode)
-        done(len(batch))
+        done(batch)
         if finished and self._loop is not None:
             with suppress(RuntimeError):  # the loop was closed without closing the encoder: nobody waits any more
                 self._loop.call_soon_threadsafe(_resolve, finished)

@@ -2,6 +2,8 @@
 
 Each queue is shared by two threads without a lock: the event loop appends (``put``, ``length``), the worker does all
 the rest. Only ``deque.append`` and ``deque.popleft`` meet, which are atomic, and each counter has one writer.
+
+What waits is bounded: beyond that whoever asks is told at once, and comes again.
 """
 
 import asyncio
@@ -10,7 +12,12 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from reverie.embedding.protocol import FloatArray, Limits
+from reverie.embedding.protocol import EmbeddingError, FloatArray, Limits
+
+MOST_QUESTIONS = 256
+MOST_DOCUMENTS = 4_000
+MOST_CHARACTERS = 64 * 1024 * 1024
+"""What may wait or be encoded of either; one caller's documents may be more when there are no others."""
 
 
 @dataclass(slots=True, eq=False)
@@ -67,7 +74,13 @@ class Questions:
         return self._put - self._done
 
     def put(self, job: Job) -> None:
-        # A bound on what may wait, and its answer "too busy", belong here.
+        """Appends a question.
+
+        Raises:
+            EmbeddingError: too many wait.
+        """
+        if self.length >= MOST_QUESTIONS:
+            raise _busy()
         self._put += 1
         self._waiting.append(job)
 
@@ -87,9 +100,9 @@ class Questions:
             batch.append(Item(job.sizes[0], len(batch), self._waiting.popleft(), 0))
         return batch
 
-    def done(self, count: int) -> None:
-        """``count`` texts of a batch are encoded or have failed."""
-        self._done += count
+    def done(self, items: Sequence[Item]) -> None:
+        """The texts of a batch are encoded or have failed."""
+        self._done += len(items)
 
 
 class Documents:
@@ -108,6 +121,8 @@ class Documents:
         self._numbered = 0
         self._put = 0
         self._done = 0
+        self._characters_put = 0
+        self._characters_done = 0
 
     @property
     def length(self) -> int:
@@ -115,8 +130,17 @@ class Documents:
         return self._put - self._done
 
     def put(self, job: Job) -> None:
-        # A bound on what may wait, and its answer "too busy", belong here.
+        """Appends the documents of a caller.
+
+        Raises:
+            EmbeddingError: too many wait, or too long ones.
+        """
+        characters = sum(map(len, job.texts))
+        held = self._characters_put - self._characters_done
+        if self.length and (self.length + len(job.texts) > MOST_DOCUMENTS or held + characters > MOST_CHARACTERS):
+            raise _busy()
         self._put += len(job.texts)
+        self._characters_put += characters
         self._arrived.append(job)
 
     def batch(self) -> list[Item]:
@@ -133,9 +157,10 @@ class Documents:
                 return self._take(self._window(bisect_left(self._sorted, items[-1])))
         return []
 
-    def done(self, count: int) -> None:
-        """``count`` texts of a batch are encoded or have failed."""
-        self._done += count
+    def done(self, items: Sequence[Item]) -> None:
+        """These texts are encoded, have failed, or are wanted no more."""
+        self._done += len(items)
+        self._characters_done += sum(len(item.text) for item in items)
 
     def _take_in(self) -> None:
         while self._arrived:
@@ -148,9 +173,8 @@ class Documents:
             self._sorted.sort()
 
     def _drop(self, job: Job) -> None:
-        before = len(self._sorted)
+        self.done([item for item in self._sorted if item.job is job])
         self._sorted = [item for item in self._sorted if item.job is not job]
-        self._done += before - len(self._sorted)
 
     def _window(self, at: int) -> slice:
         """The texts to take with the one at ``at``: the next shorter ones, then longer ones up to twice its size."""
@@ -170,6 +194,11 @@ class Documents:
         del self._sorted[window]
         for item in items:
             item.taken = True
-        live = [item for item in items if not item.job.dead]
-        self._done += len(items) - len(live)
-        return live
+        # Once each: the loop may end a job at any moment.
+        dead = [item.job.dead for item in items]
+        self.done([item for item, gone in zip(items, dead, strict=True) if gone])
+        return [item for item, gone in zip(items, dead, strict=True) if not gone]
+
+
+def _busy() -> EmbeddingError:
+    return EmbeddingError("The embedding model has too much to do at the moment; try again shortly.")

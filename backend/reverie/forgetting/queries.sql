@@ -19,6 +19,20 @@ SELECT (SELECT count(*) FROM gone),
         WHERE x.user_id = %b AND (x.src IN (SELECT id FROM gone) OR x.dst IN (SELECT id FROM gone))),
        (SELECT array_agg(id) FROM (SELECT id FROM gone ORDER BY id DESC LIMIT 100) shown)
 
+-- name: close_gaps
+-- Before traces go: from each that stays and is followed by one that goes, along `next` to the first that stays.
+WITH RECURSIVE gone AS MATERIALIZED (SELECT DISTINCT unnest(%b::uuid[]) AS id),
+walk AS (
+    SELECT e.space_id, e.src, e.dst FROM gone g JOIN memory_edge e ON e.user_id = %b AND e.dst = g.id
+    WHERE e.type = 'next' AND e.src NOT IN (SELECT id FROM gone)
+    UNION
+    SELECT w.space_id, w.src, e.dst FROM walk w JOIN memory_edge e ON e.user_id = %b AND e.src = w.dst
+    WHERE e.type = 'next' AND NOT (w.dst NOT IN (SELECT id FROM gone))
+)
+INSERT INTO memory_edge (space_id, user_id, src, dst, type, weight, ts)
+SELECT w.space_id, %b, w.src, w.dst, 'next', 1, %b FROM walk w WHERE w.dst NOT IN (SELECT id FROM gone)
+ON CONFLICT DO NOTHING
+
 -- name: forget
 -- The trace takes its body, vectors and edges with it (ON DELETE CASCADE).
 WITH words AS (

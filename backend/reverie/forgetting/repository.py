@@ -29,9 +29,14 @@ async def counts(
     return dict(zip(("traces", "bodies", "vectors", "edges"), row[:4], strict=True)), row[4] or []
 
 
-async def forget(session: WriteSession, user_id: UUID, trace_ids: Sequence[UUID] | None) -> None:
-    """Removes the traces (None: all of the user, and the user) with everything that hangs on them."""
+async def forget(session: WriteSession, user_id: UUID, trace_ids: Sequence[UUID] | None, now: datetime) -> None:
+    """Removes the traces (None: all of the user, and the user) with everything that hangs on them.
+
+    In a conversation the traces before and after what goes are joined.
+    """
     ids = None if trace_ids is None else list(trace_ids)
+    if ids is not None:
+        await session.execute(SQL["close_gaps"], (ids, user_id, user_id, user_id, now))
     await session.execute(SQL["forget"], (user_id, ids, ids, user_id, ids, ids, user_id))
     if ids is None:
         await session.execute(SQL["forget_user"], (user_id,))

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 
-from reverie.auth.routes import Writer
+from reverie.auth.dependencies import Writer
 from reverie.core.http import Json, body_of, described, problems, query_of
 from reverie.core.idempotency import Idempotency, idempotency
 from reverie.forgetting.schemas import ForgetIn, ForgetOut, Scope

@@ -3,10 +3,17 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from reverie.core.http import Answer, Schema
 from reverie.text.fields import Identifier, Text
+
+
+def _no_number(value: object) -> object:
+    # Literal takes 1 for True, which it equals.
+    if value == 1 and value is not True:
+        raise ValueError("takes true")
+    return value
 
 
 class Scope(Schema):
@@ -14,7 +21,7 @@ class Scope(Schema):
 
     trace_id: UUID | None = None
     trace_ids: Annotated[list[UUID] | None, Field(min_length=1, max_length=10_000)] = None
-    all: Literal[True] | None = None
+    all: Annotated[Literal[True] | None, BeforeValidator(_no_number)] = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "Scope":
@@ -32,7 +39,7 @@ class ForgetIn(Schema):
 
     user_id: Identifier
     scope: Scope
-    dry_run: bool = False
+    dry_run: Annotated[bool, Field(strict=True)] = False
     reason: Text | None = None
 
 
@@ -47,9 +54,14 @@ class Counts(Answer):
 
 
 class ForgetOut(Answer):
-    """What was forgotten, or would be. ``trace_ids`` shows up to 100 of them."""
+    """What was forgotten, or would be. ``trace_ids`` shows up to 100 of them.
+
+    ``receipt_id`` is null where nothing was done: a dry run, or a user who is not there. ``degraded`` names ``focus``
+    when Redis did not answer: its entries, ids without text, then go with their time to live.
+    """
 
     receipt_id: UUID | None
     dry_run: bool
     counts: Counts
     trace_ids: list[UUID]
+    degraded: list[str] = Field(default_factory=list)

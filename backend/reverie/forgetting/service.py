@@ -13,6 +13,9 @@ from reverie.forgetting import repository
 from reverie.forgetting.schemas import Counts, ForgetIn, ForgetOut
 from reverie.working.focus import Focus
 
+FORGET_SECONDS = 300.0
+"""What a statement may take here: it holds everything of a user, however much that is."""
+
 
 class ForgettingService:
     """Removes what is to be forgotten, from every store."""
@@ -22,36 +25,48 @@ class ForgettingService:
         self._focus = focus
 
     async def forget(self, principal: Principal, body: ForgetIn, claim: Claim) -> dict[str, Any]:
-        """Forgets a scope, or counts it.
+        """Forgets a scope, or counts it. Of a user who is not there nothing goes, and no receipt is left.
 
         Raises:
             NotFound: the scope names one trace, and the user has none of this id.
         """
         space_id, user_id = principal.space_id, user_uuid(principal.space_id, body.user_id)
-        ids, now = body.scope.ids(), clock.now()
-        focus = await self._focus.count(user_id, ids)
+        focused = await self._focus.count(user_id, body.scope.ids())
         if body.dry_run:
-            async with self._database.writing(space_id) as session:
-                counted, shown = await repository.counts(session, user_id, ids)
-                _found(body, counted)
-                out = _out(None, counted | {"focus": focus}, shown)
-                await claim.keep(session, 200, out.model_dump())
-            return out.model_dump()
-        receipt_id = uuid7(now)
-        async with self._database.writing(space_id) as session:
+            return (await self._count(space_id, user_id, body, focused, claim)).model_dump()
+        out = await self._remove(space_id, user_id, body, focused, claim)
+        ids = body.scope.ids()
+        removed = await (self._focus.drop(user_id) if ids is None else self._focus.remove(user_id, ids))
+        return _with_focus(out, removed).model_dump()
+
+    async def _count(
+        self, space_id: UUID, user_id: UUID, body: ForgetIn, focused: int | None, claim: Claim
+    ) -> ForgetOut:
+        async with self._database.writing(space_id, seconds=FORGET_SECONDS) as session:
+            counted, shown = await repository.counts(session, user_id, body.scope.ids())
+            _found(body, counted)
+            out = _out(None, counted, shown, focused, dry_run=True)
+            await claim.keep(session, 200, out.model_dump())
+        return out
+
+    async def _remove(
+        self, space_id: UUID, user_id: UUID, body: ForgetIn, focused: int | None, claim: Claim
+    ) -> ForgetOut:
+        """What goes from the database; the answer that is kept and the receipt count the focus as it was before."""
+        ids, now, receipt_id = body.scope.ids(), clock.now(), None
+        async with self._database.writing(space_id, seconds=FORGET_SECONDS) as session:
             # Locks the user first: a remember or an embedding that comes late waits, and finds the traces gone.
             standing = await repository.lock_user(session, space_id, user_id, now)
             counted, shown = await repository.counts(session, user_id, ids if standing else [])
             _found(body, counted)
-            counted["focus"] = focus
             if standing:
-                await repository.forget(session, user_id, ids)
-            scope = "all" if ids is None else "traces"
-            await repository.insert_receipt(session, space_id, user_id, receipt_id, scope, body.reason, counted, now)
-            out = _out(receipt_id, counted, shown)
+                receipt_id = uuid7(now)
+                await repository.forget(session, user_id, ids, now)
+                scope, kept = "all" if ids is None else "traces", counted | {"focus": focused or 0}
+                await repository.insert_receipt(session, space_id, user_id, receipt_id, scope, body.reason, kept, now)
+            out = _out(receipt_id, counted, shown, focused, dry_run=False)
             await claim.keep(session, 200, out.model_dump())
-        await (self._focus.drop(user_id) if ids is None else self._focus.remove(user_id, ids))
-        return out.model_dump()
+        return out
 
 
 def _found(body: ForgetIn, counted: dict[str, int]) -> None:
@@ -59,5 +74,13 @@ def _found(body: ForgetIn, counted: dict[str, int]) -> None:
         raise NotFound(f"The user has no trace {body.scope.trace_id}.")
 
 
-def _out(receipt_id: UUID | None, counted: dict[str, int], shown: list[UUID]) -> ForgetOut:
-    return ForgetOut(receipt_id=receipt_id, dry_run=receipt_id is None, counts=Counts(**counted), trace_ids=shown)
+def _out(
+    receipt_id: UUID | None, counted: dict[str, int], shown: list[UUID], focused: int | None, *, dry_run: bool
+) -> ForgetOut:
+    out = ForgetOut(receipt_id=receipt_id, dry_run=dry_run, counts=Counts(**counted, focus=0), trace_ids=shown)
+    return _with_focus(out, focused)
+
+
+def _with_focus(out: ForgetOut, focused: int | None) -> ForgetOut:
+    counts = out.counts.model_copy(update={"focus": focused or 0})
+    return out.model_copy(update={"counts": counts, "degraded": ["focus"] if focused is None else []})

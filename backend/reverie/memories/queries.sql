@@ -169,6 +169,25 @@ UPDATE memory_user u SET words = u.words + body.words - before.words FROM body, 
 -- name: change_vectors
 UPDATE memory_embedding SET kind = %b, happened_at = %b WHERE user_id = %b AND trace_id = %b
 
+-- name: leave_chain
+-- Takes a trace out of its chain of `next` edges, and joins those that were before and after it.
+WITH gone AS (
+    DELETE FROM memory_edge WHERE user_id = %b AND type = 'next' AND (src = %b OR dst = %b)
+    RETURNING space_id, src, dst
+)
+INSERT INTO memory_edge (space_id, user_id, src, dst, type, weight, ts)
+SELECT b.space_id, %b, b.src, a.dst, 'next', 1, %b FROM gone b, gone a WHERE b.dst = %b AND a.src = %b
+ON CONFLICT DO NOTHING
+
+-- name: join_chain
+-- Puts a trace behind the end of the chain of a conversation, as write_traces does; the user is locked.
+INSERT INTO memory_edge (space_id, user_id, src, dst, type, weight, ts)
+SELECT t.space_id, t.user_id, t.id, %b, 'next', 1, %b
+FROM memory_trace t
+WHERE t.user_id = %b AND t.conversation_id = %b AND t.id <> %b
+  AND NOT EXISTS (SELECT FROM memory_edge e WHERE e.user_id = t.user_id AND e.src = t.id AND e.type = 'next')
+ORDER BY t.id DESC LIMIT 1
+
 -- name: drop_vectors
 DELETE FROM memory_embedding WHERE user_id = %b AND trace_id = %b
 

@@ -155,6 +155,15 @@ async def change_body(session: WriteSession, user_id: UUID, changed: NewTrace, h
     await session.execute(SQL["change_vectors"], (kind, happened_at, user_id, changed.id))
 
 
+async def move_trace(
+    session: WriteSession, user_id: UUID, trace_id: UUID, conversation_id: str | None, now: datetime
+) -> None:
+    """Takes a trace out of the chain it was in, and puts it at the end of the chain of ``conversation_id``."""
+    await session.execute(SQL["leave_chain"], (user_id, trace_id, trace_id, user_id, now, trace_id, trace_id))
+    if conversation_id is not None:
+        await session.execute(SQL["join_chain"], (trace_id, now, user_id, conversation_id, trace_id))
+
+
 async def drop_vectors(session: WriteSession, user_id: UUID, trace_id: UUID) -> None:
     """Removes the vectors of a trace."""
     await session.execute(SQL["drop_vectors"], (user_id, trace_id))

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 
-from reverie.auth.routes import Reader, Writer
+from reverie.auth.dependencies import Reader, Writer
 from reverie.core.errors import Invalid
 from reverie.core.http import Json, body_of, described, problems, query_of
 from reverie.core.idempotency import Idempotency, idempotency
@@ -104,7 +104,7 @@ async def patch_trace(
     body: Annotated[TracePatch, Depends(body_of(TracePatch))],
     memories: Memories,
 ) -> Json:
-    """Changes a trace: its identity is computed anew, and it is encoded again."""
+    """Changes a trace: its identity is computed anew, and what it says is encoded again if it changed."""
     return Json((await memories.patch(principal, query.user_id, trace_id, body)).model_dump())
 
 

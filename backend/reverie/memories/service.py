@@ -130,16 +130,15 @@ class MemoryService:
         await self._find_known(principal.space_id, user_id, drafts)
         new = [draft for draft in drafts if draft.is_new]
         if all((draft.twin or draft).is_rejected for draft in drafts):
-            what = "traces" if body.messages is None else "messages"
-            raise Invalid(_why_none(drafts, what), field=what)
+            raise _none_accepted(drafts, body)
         pending = [d for d in new if d.trace is not None and d.trace.vectors and d.vector is None]
         waited = wait and _small_enough(pending)
         failed = await self._encode(pending) if waited else False
         try:
-            status, out = await self._write(principal, body.user_id, user_id, drafts, waited, failed, claim, now)
+            status, out = await self._write(principal, body, user_id, drafts, waited, failed, claim, now)
         except psycopg.errors.CheckViolation:
             await self._make_partitions(now)
-            status, out = await self._write(principal, body.user_id, user_id, drafts, waited, failed, claim, now)
+            status, out = await self._write(principal, body, user_id, drafts, waited, failed, claim, now)
         if out.operation_id is not None:
             await self._bell.ring(out.operation_id)
         await self._focus.add(user_id, [answer.trace_id for answer in out.traces if answer.trace_id], now)
@@ -215,7 +214,7 @@ class MemoryService:
         return UserPage(items=items, next_cursor=last)
 
     async def patch(self, principal: Principal, user: str, trace_id: UUID, patch: TracePatch) -> TraceOut:
-        """Changes a trace and encodes it again.
+        """Changes a trace, and encodes it again if that changes what is encoded of it.
 
         Raises:
             NotFound: the user has no such trace.
@@ -224,27 +223,25 @@ class MemoryService:
         user_id = user_uuid(principal.space_id, user)
         before = await self.get(principal, user, trace_id)
         changed = self._changed(principal, before, patch)
-        happened_at = changed.occurred_at or before.created_at
-        vector: FloatArray | None = None
-        if changed.vectors:
-            try:
-                text = semantic_text(changed.content, changed.speaker)
-                vector = (await self._encoder.documents([text]))[0]
-            except EmbeddingError as error:
-                log.warning("encoder failed", error=error.detail)
+        text = semantic_text(changed.content, changed.speaker)
+        # Else the vectors stay: they say the same, and may be the caller's own.
+        outdated = not before.vectors or text != semantic_text(before.content, before.speaker)
+        vector = await self._encode_one(text) if changed.vectors and outdated else None
         now, operation_id = clock.now(), None
         try:
             async with self._database.writing(principal.space_id) as session:
                 await repository.touch_version(session, principal.space_id, user_id, now)
                 if not await repository.change_trace(session, user_id, changed, now, before.updated_at):
                     raise Conflict("The trace was changed or forgotten meanwhile; read it again and repeat.")
-                await repository.change_body(session, user_id, changed, happened_at)
+                await repository.change_body(session, user_id, changed, changed.occurred_at or before.created_at)
+                if changed.conversation_id != before.conversation_id:
+                    await repository.move_trace(session, user_id, trace_id, changed.conversation_id, now)
                 if vector is not None:
                     await repository.write_vectors(session, user_id, [(trace_id, vector)], self._model)
-                else:
+                elif outdated or not changed.vectors:
                     await repository.drop_vectors(session, user_id, trace_id)
-                if changed.vectors and vector is None:
-                    operation_id = await self._leave(session, principal.space_id, user_id, [trace_id], now)
+                    if changed.vectors:
+                        operation_id = await self._leave(session, principal.space_id, user_id, [trace_id], now)
         except psycopg.errors.UniqueViolation:
             raise Conflict(
                 "The user has another trace that would be the same (by external_id, or by its text)."
@@ -252,6 +249,16 @@ class MemoryService:
         if operation_id is not None:
             await self._bell.ring(operation_id)
         return await self.get(principal, user, trace_id)
+
+    async def _encode_one(self, text: str) -> FloatArray | None:
+        """The vector of a text, None if the encoder failed."""
+        try:
+            vectors = await self._encoder.documents([text])
+        except EmbeddingError as error:
+            log.warning("encoder failed", error=error.detail)
+            return None
+        vector: FloatArray = vectors[0]
+        return vector
 
     def _read(self, body: RememberIn) -> list[Draft]:
         """Judges each trace by itself."""
@@ -355,7 +362,7 @@ class MemoryService:
     async def _write(
         self,
         principal: Principal,
-        external_user: str,
+        body: RememberIn,
         user_id: UUID,
         drafts: Sequence[Draft],
         waited: bool,
@@ -374,7 +381,7 @@ class MemoryService:
         async with self._database.writing(principal.space_id) as session:
             written: dict[UUID, Written] = {}
             if new:
-                await repository.raise_version(session, principal.space_id, user_id, external_user, now)
+                await repository.raise_version(session, principal.space_id, user_id, body.user_id, now)
                 written = await repository.write_traces(
                     session, principal.space_id, user_id, new, vectors, self._model, now
                 )
@@ -382,7 +389,7 @@ class MemoryService:
             left = [a.trace_id for a in answers if a.vectors == "pending" and a.trace_id is not None]
             operation_id = await self._leave(session, principal.space_id, user_id, left, now) if left else None
             if all(answer.status == "rejected" for answer in answers):
-                raise Invalid(_why_none(drafts, "traces"), field="traces")
+                raise _none_accepted(drafts, body)
             status = 201 if waited or not left else 202
             out = RememberOut(
                 traces=answers, operation_id=operation_id, degraded=["encoder"] if failed and left else []
@@ -451,11 +458,12 @@ def _small_enough(pending: Sequence[Draft]) -> bool:
     return sum(len(draft.trace.content.encode()) for draft in pending if draft.trace) <= MOST_WAITED_BYTES
 
 
-def _why_none(drafts: Sequence[Draft], what: str) -> str:
+def _none_accepted(drafts: Sequence[Draft], body: RememberIn) -> Invalid:
+    what = "traces" if body.messages is None else "messages"
     first = next((d.answer.error for d in drafts if d.answer is not None and d.answer.error), "")
     if len(drafts) == 1:
-        return f"None of the {what} was accepted: {first}"
-    return f"None of the {len(drafts)} {what} was accepted; the first: {first}"
+        return Invalid(f"None of the {what} was accepted: {first}", field=what)
+    return Invalid(f"None of the {len(drafts)} {what} was accepted; the first: {first}", field=what)
 
 
 def _shown_id(raw: Any) -> str | None:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request
 
-from reverie.auth.routes import Reader
+from reverie.auth.dependencies import Reader
 from reverie.core.http import Json, problems
 from reverie.operations.schemas import OperationOut
 from reverie.operations.service import OperationService

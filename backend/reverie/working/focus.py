@@ -21,7 +21,10 @@ class Focused:
 
 
 class Focus:
-    """The working set of each user. Everything here may vanish at any moment: Redis evicts, and keys expire."""
+    """The working set of each user. Everything here may vanish at any moment: Redis evicts, and keys expire.
+
+    An id may also outlive its trace, if that was forgotten between the commit that stored it and its coming into focus.
+    """
 
     def __init__(self, settings: Settings, redis: Redis) -> None:
         self._redis = redis
@@ -67,24 +70,28 @@ class Focus:
         ]
         return Focused([(user_id, trace_id) for _, user_id, trace_id in sorted(held)[: self._size]])
 
-    async def remove(self, user_id: UUID, trace_ids: Sequence[UUID]) -> int:
-        """Takes traces out of the focus; how many were in it."""
+    async def remove(self, user_id: UUID, trace_ids: Sequence[UUID]) -> int | None:
+        """Takes traces out of the focus; how many were in it, None without Redis."""
         if not trace_ids:
             return 0
         members = [trace_id.bytes for trace_id in trace_ids]
-        return await self._redis.attempt("focus.remove", lambda client: client.zrem(_key(user_id), *members)) or 0
 
-    async def count(self, user_id: UUID, trace_ids: Sequence[UUID] | None) -> int:
-        """How many of these traces (None: any) the focus of a user holds."""
+        async def remove(client: redis.asyncio.Redis) -> int:
+            return int(await client.zrem(_key(user_id), *members))
+
+        return await self._redis.attempt("focus.remove", remove)
+
+    async def count(self, user_id: UUID, trace_ids: Sequence[UUID] | None) -> int | None:
+        """How many of these traces (None: any) the focus of a user holds, None without Redis."""
 
         async def count(client: redis.asyncio.Redis) -> int:
             held = await client.zrange(_key(user_id), 0, -1)
             return len(held if trace_ids is None else {trace_id.bytes for trace_id in trace_ids}.intersection(held))
 
-        return await self._redis.attempt("focus.count", count) or 0
+        return await self._redis.attempt("focus.count", count)
 
-    async def drop(self, user_id: UUID) -> int:
-        """Empties the focus of a user; how many traces were in it."""
+    async def drop(self, user_id: UUID) -> int | None:
+        """Empties the focus of a user; how many traces were in it, None without Redis."""
 
         async def drop(client: redis.asyncio.Redis) -> int:
             async with client.pipeline(transaction=True) as pipe:
@@ -92,7 +99,7 @@ class Focus:
                 pipe.delete(_key(user_id))
                 return int((await pipe.execute())[0])
 
-        return await self._redis.attempt("focus.drop", drop) or 0
+        return await self._redis.attempt("focus.drop", drop)
 
 
 def _key(user_id: UUID) -> str:
