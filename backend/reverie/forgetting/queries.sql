@@ -23,11 +23,16 @@ SELECT (SELECT count(*) FROM gone),
 -- Before traces go: from each that stays and is followed by one that goes, along `next` to the first that stays.
 WITH RECURSIVE gone AS MATERIALIZED (SELECT DISTINCT unnest(%b::uuid[]) AS id),
 walk AS (
-    SELECT e.space_id, e.src, e.dst FROM gone g JOIN memory_edge e ON e.user_id = %b AND e.dst = g.id
-    WHERE e.type = 'next' AND e.src NOT IN (SELECT id FROM gone)
+    SELECT e.space_id, e.src, e.dst
+    -- OFFSET 0 keeps each a look-up by key: as joins they may compare every trace with every edge.
+    FROM gone g, LATERAL (SELECT space_id, src, dst FROM memory_edge
+                          WHERE user_id = %b AND dst = g.id AND type = 'next' OFFSET 0) e
+    WHERE e.src NOT IN (SELECT id FROM gone)
     UNION
-    SELECT w.space_id, w.src, e.dst FROM walk w JOIN memory_edge e ON e.user_id = %b AND e.src = w.dst
-    WHERE e.type = 'next' AND NOT (w.dst NOT IN (SELECT id FROM gone))
+    SELECT w.space_id, w.src, e.dst
+    FROM walk w, LATERAL (SELECT dst FROM memory_edge
+                          WHERE user_id = %b AND src = w.dst AND type = 'next' OFFSET 0) e
+    WHERE NOT (w.dst NOT IN (SELECT id FROM gone))
 )
 INSERT INTO memory_edge (space_id, user_id, src, dst, type, weight, ts)
 SELECT w.space_id, %b, w.src, w.dst, 'next', 1, %b FROM walk w WHERE w.dst NOT IN (SELECT id FROM gone)
