@@ -311,7 +311,12 @@ async def test_the_answer_counts_what_was_taken_out_of_the_focus(
         async with holder.transaction():
             await holder.execute("SELECT FROM memory_user WHERE user_id = %s FOR UPDATE", (user_id,))
             forgetting = asyncio.create_task(forget(caller, user, {"all": True}))
-            await asyncio.sleep(0.3)
+            async with asyncio.timeout(10):
+                while not await rows(  # noqa: ASYNC110 - what is waited for happens in PostgreSQL
+                    settings,
+                    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+                ):
+                    await asyncio.sleep(0.02)
             await client.zadd(f"focus:{user_id}", {uuid4().bytes: 1.0})
         body = (await forgetting).json()
     assert body["counts"]["focus"] == 5

@@ -136,7 +136,7 @@ async def test_a_trace_that_is_forgotten_meanwhile_is_not_changed(
         assert (await caller.delete(f"/memory/traces/{trace}", params={"user_id": user})).status_code == 200
         fickle.release()
         assert (await change).status_code == 409
-    assert await rows(settings, "SELECT FROM memory_embedding WHERE trace_id = %s", (trace,)) == []
+    assert await rows(settings, "SELECT 1 FROM memory_embedding WHERE trace_id = %s", (trace,)) == []
 
 
 async def test_salience_across_the_threshold(
@@ -179,7 +179,7 @@ async def test_a_vector_of_the_callers_own_stays_with_its_text(
         assert (await patch(caller, user, trace, **change)).status_code == 200
     ((_, vector),) = await vectors_of(settings, trace)
     assert np.allclose(vector, unit(1), atol=1e-3)
-    assert await rows(settings, "SELECT FROM operation WHERE trace_ids = ARRAY[%s::uuid]", (trace,)) == []
+    assert await rows(settings, "SELECT 1 FROM operation WHERE trace_ids = ARRAY[%s::uuid]", (trace,)) == []
     kept = await rows(
         settings,
         "SELECT e.kind = b.kind AND e.happened_at = b.happened_at"
