@@ -55,7 +55,8 @@ def test_the_url_may_end_in_any_of_its_forms(stand_in: StandIn, tail: str) -> No
 def test_user_and_password_of_the_url_are_sent_and_not_logged(
     stand_in: StandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("DEBUG")
+    for name in ("httpx", "httpcore"):
+        caplog.set_level("DEBUG", logger=name)
     embedder = EndpointEmbedder(stand_in.url.replace("//", "//ada:open-sesame@"), "words")
     assert embedder.dim == DIM
     embedder.close()
