@@ -94,7 +94,7 @@ def _query(user_id: UUID, model: Model, vector: FloatArray) -> tuple[bytes, list
     """The SQL that recall sends, and its parameters as PostgreSQL writes them."""
     bounds = Bounds([user_id], [KINDS[kind] for kind in RECALLED_KINDS], [HEADS["semantic"]])
     text, (kinds,) = clauses(bounds)
-    query = vectors.SQL.text("vectors_exact", clauses=text, column=model.column, model=model.id)
+    query = vectors.SQL.text("vectors", clauses=text, vector=vectors.expression(model, "exact"), model=model.id)
     wanted = (HalfVector if model.precision == "fp16" else Vector)(vector).to_text()
     depth = RECIPES["vector"].depth
     return query, [wanted, _array(bounds.user_ids), _array(bounds.heads), _array(kinds), str(depth)]

@@ -191,6 +191,11 @@ Remember = Callable[..., Awaitable[list[dict[str, Any]]]]
 
 @pytest.fixture
 def remember(caller: httpx.AsyncClient) -> Remember:
+    """:func:`remembering` by the test's own caller."""
+    return remembering(caller)
+
+
+def remembering(caller: httpx.AsyncClient) -> Remember:
     """Remembers texts or traces of a user, all of which must be stored; returns what was answered of each."""
 
     async def send(user: str, *traces: str | dict[str, Any], **common: Any) -> list[dict[str, Any]]:

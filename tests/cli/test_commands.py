@@ -375,3 +375,14 @@ def test_an_arm_that_failed_is_said_in_words(alone: "Cli", scripted: tuple[type[
     assert result.exit_code == 3
     assert "found by their words alone" in result.stderr
     assert "new arm" in result.stderr
+
+
+def test_a_focus_that_was_not_cleared_is_said(alone: "Cli", scripted: tuple[type[Scripted], str]) -> None:
+    handler, url = scripted
+    counts = {"traces": 1, "vectors": 1, "edges": 0}
+    done = {"receipt_id": "r", "dry_run": False, "counts": counts, "trace_ids": ["t"], "degraded": ["focus"]}
+    handler.script = [(200, {}, json.dumps(done).encode())]
+    result = alone("forget", "--user", "u", "--all", "--yes", "--url", url, "--key", "k")
+    assert result.exit_code == 0
+    assert "Receipt r" in result.stdout
+    assert "Redis did not answer" in result.stderr

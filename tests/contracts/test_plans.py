@@ -24,7 +24,6 @@ from reverie.memories.model import Model
 from reverie.recall import lexical, vectors
 from reverie.recall.types import Bounds, Question
 from reverie.tiers.indexes import exact_name
-from reverie.tiers.service import indexed_model
 from tests.conftest import Api, serving
 from tests.contracts.house import DIM
 
@@ -192,7 +191,7 @@ WITH_HOLES = ("half of it forgotten", "vacuumed and analysed")
 
 
 async def test_the_vector_arm_reads_the_covering_index_of_every_partition_alone(loaded: Loaded) -> None:
-    covering = ("Index Only Scan", exact_name("", indexed_model(loaded.model)))
+    covering = ("Index Only Scan", exact_name("", loaded.model))
     partitions = loaded.partitions("memory_embedding")
     assert len(partitions) >= WEEKS
     question = np.ones(DIM, dtype=np.float32) / np.sqrt(DIM)

@@ -84,9 +84,7 @@ async def _plan(database: Any, model: Any, space_id: Any, user_id: Any, vector: 
     """The plan of the query that recall sends, as the serving role."""
     bounds = Bounds(user_ids=[user_id], kinds=[1, 2, 3, 4], heads=[0])
     text, extra = clauses(bounds)
-    query = vectors.SQL.text(
-        "vectors_hnsw", clauses=text, column=model.column, model=model.id, type=model.type, dim=model.dim
-    )
+    query = vectors.SQL.text("vectors", clauses=text, vector=vectors.expression(model, "hnsw"), model=model.id)
     wanted = as_vector(vector.astype(np.float32), model.precision)
     async with database.reading_vectors(space_id) as session:
         await session.send(vectors.SQL["hnsw_settings"])

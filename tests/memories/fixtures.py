@@ -4,12 +4,12 @@ A folder's conftest imports them. Tests keep apart by naming users of their own.
 """
 
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import httpx
 import pytest
-from tests.conftest import Api, Remember, serving
+from tests.conftest import Api, Remember, remembering, serving
 from tests.memories.helpers import Fickle
 
 from reverie.core.config import Settings, load_settings
@@ -58,18 +58,8 @@ async def caller(api: Api) -> httpx.AsyncClient:
 
 @pytest.fixture(scope="session")
 def remember(caller: httpx.AsyncClient) -> Remember:
-    """As the fixture of this name in the root conftest."""
-
-    async def send(user: str, *traces: str | dict[str, Any], **common: Any) -> list[dict[str, Any]]:
-        given = [{"content": trace} if isinstance(trace, str) else trace for trace in traces]
-        body = {"user_id": user, "traces": [common | trace for trace in given]}
-        answer = await caller.post("/memory/remember", json=body)
-        assert answer.status_code == 201, answer.text
-        answered: list[dict[str, Any]] = answer.json()["traces"]
-        assert [one["status"] for one in answered] == ["stored"] * len(answered), answer.text
-        return answered
-
-    return send
+    """:func:`remembering` by the folder's caller."""
+    return remembering(caller)
 
 
 @pytest.fixture

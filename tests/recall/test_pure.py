@@ -193,7 +193,7 @@ def test_a_fused_score_lies_between_0_and_1_falls_and_adds_up(
         arm("lexical", {} if failed == "lexical" else lexical, 50.0, failed="x" if failed == "lexical" else None),
         arm("focus", {n: 1 / (1 + rank) for rank, n in enumerate(focus)}),
     ]
-    keys: list[Key] = fuse.shortlist(fuse.weigh({one.name: one for one in arms}), arms[2].scores, 20)
+    keys: list[Key] = fuse.shortlist(fuse.weigh({one.name: one for one in arms}), arms[2].scores, 20, 20)
     assert len(keys) == len(set(keys))
     read = [trace(trace_of(key).int, role=role, speaker=speaker) for key in keys]
     ranked = fused("What did Ada say?", arms, read)
@@ -234,8 +234,10 @@ def test_one_arm_alone_keeps_its_own_score_and_order() -> None:
     assert half[0].score == 0.5
 
 
-def test_a_shortlist_takes_the_best_and_the_focus() -> None:
+def test_a_shortlist_takes_the_best_and_as_much_of_the_focus_as_is_missing_from_k() -> None:
     arms = [arm("semantic", {n: n / 10 for n in range(8)}), arm("lexical", {}), arm("focus", {9: 1.0})]
     base = fuse.weigh({one.name: one for one in arms})
-    assert [trace_of(key).int for key in fuse.shortlist(base, arms[2].scores, 3)] == [7, 6, 5]
-    assert [trace_of(key).int for key in fuse.shortlist(base, arms[2].scores, 20)] == [7, 6, 5, 4, 3, 2, 1, 0, 9]
+    assert [trace_of(key).int for key in fuse.shortlist(base, arms[2].scores, 3, 3)] == [7, 6, 5]
+    everything = [7, 6, 5, 4, 3, 2, 1, 0]
+    assert [trace_of(key).int for key in fuse.shortlist(base, arms[2].scores, 20, 8)] == everything
+    assert [trace_of(key).int for key in fuse.shortlist(base, arms[2].scores, 20, 9)] == [*everything, 9]

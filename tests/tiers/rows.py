@@ -9,7 +9,7 @@ from pgvector.psycopg import register_vector_async
 
 from reverie.core.database import Connection, Row
 from reverie.core.ids import uuid7s
-from reverie.tiers.indexes import IndexedModel
+from reverie.memories.model import Model
 
 
 async def fetch(connection: Connection, query: str, *parameters: object) -> list[Row]:
@@ -17,14 +17,14 @@ async def fetch(connection: Connection, query: str, *parameters: object) -> list
     return await (await connection.execute(query.encode(), parameters or None)).fetchall()
 
 
-async def add_model(connection: Connection, name: str, dim: int, precision: str, moment: datetime) -> IndexedModel:
+async def add_model(connection: Connection, name: str, dim: int, precision: str, moment: datetime) -> Model:
     """A row of ``model``, not active."""
     ((number,),) = await fetch(
         connection,
         "INSERT INTO model (name, dim, precision, created_at) VALUES (%s, %s, %s, %s) RETURNING id",
         name, dim, precision, moment,
     )  # fmt: skip
-    return IndexedModel(number, dim, precision)
+    return Model(number, name, dim, precision)
 
 
 async def add_traces(connection: Connection, space: UUID, user: UUID, moment: datetime, count: int) -> list[UUID]:
@@ -40,7 +40,7 @@ async def add_traces(connection: Connection, space: UUID, user: UUID, moment: da
 
 
 async def add_vectors(
-    connection: Connection, model: IndexedModel, space: UUID, user: UUID, moment: datetime, count: int
+    connection: Connection, model: Model, space: UUID, user: UUID, moment: datetime, count: int
 ) -> list[UUID]:
     """Traces of one moment with a random vector each."""
     await register_vector_async(connection)

@@ -16,7 +16,6 @@ from reverie.core.database import Connection, Database
 from reverie.memories.model import Model
 from reverie.tiers import indexes
 from reverie.tiers.indexes import (
-    IndexedModel,
     add_model_indexes,
     build_hnsw,
     exact_name,
@@ -54,7 +53,7 @@ async def test_a_vector_is_covered_as_far_as_a_row_of_the_index_holds(
     owner: Connection, partitions: None, dim: int, precision: str, covered: bool
 ) -> None:
     model = await add_model(owner, "sized", dim, precision, PAST)
-    assert model.covered is covered
+    assert indexes.covered(model) is covered
     await add_model_indexes(owner, model)
     ((definition,),) = await fetch(owner, "SELECT pg_get_indexdef(to_regclass(%s))", exact_name(TABLE, model))
     assert (f"happened_at, {model.column})" in definition) is covered
@@ -78,7 +77,7 @@ async def test_a_model_and_a_partition_made_at_once_miss_nothing(owner: Connecti
     for n in range(4):
         week = PAST + timedelta(weeks=n)
 
-        async def register(number: int) -> IndexedModel:
+        async def register(number: int) -> Model:
             model = await add_model(another, f"model {number}", 8, "fp16", PAST)
             await add_model_indexes(another, model)
             return model

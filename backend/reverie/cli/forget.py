@@ -8,7 +8,7 @@ import typer
 from reverie.cli.client import Client, connect
 from reverie.cli.exits import Misused, Nothing
 from reverie.cli.options import AsJson, Key, TraceIds, Url, User, example
-from reverie.cli.output import show, show_json
+from reverie.cli.output import remark, show, show_json
 from reverie.cli.text import count
 
 
@@ -50,6 +50,10 @@ def forget(
         show(f"{'Would forget' if dry_run else 'Forgot'} {_counted(answer['counts'])} of {user}.")
         if answer["receipt_id"]:
             show(f"Receipt {answer['receipt_id']}")
+    if answer["degraded"]:
+        remark(
+            "Redis did not answer: its focus may still name what was forgotten, which nobody finds, until it expires."
+        )
     if not answer["counts"]["traces"]:
         raise Nothing(f"There was nothing of {user} to forget.")
 

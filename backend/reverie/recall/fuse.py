@@ -73,10 +73,13 @@ def weigh(arms: Mapping[str, Arm]) -> dict[Key, Base]:
     }
 
 
-def shortlist(base: Mapping[Key, Base], focus: Mapping[Key, float], size: int) -> list[Key]:
-    """The candidates that are worth reading; what is in focus fills up what the arms leave free."""
+def shortlist(base: Mapping[Key, Base], focus: Mapping[Key, float], size: int, k: int) -> list[Key]:
+    """The ``size`` candidates that are worth weighing; where the arms found fewer than ``k``, the focus fills up to it.
+
+    Not further: a trace that no arm found stands behind all that one did, and reading it costs a round trip.
+    """
     best = nlargest(size, base, key=lambda key: (base[key].semantic + base[key].lexical, key[16:]))
-    return best + [key for key in focus if key not in base][: size - len(best)]
+    return best + [key for key in focus if key not in base][: max(0, k - len(best))]
 
 
 def fuse(question: str, base: Mapping[Key, Base], arms: Mapping[str, Arm], found: Iterable[Candidate]) -> list[Scored]:

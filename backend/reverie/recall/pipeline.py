@@ -84,7 +84,7 @@ class RecallService:
         watch.lap("arms")
         base = fuse.weigh(arms)
         focus = arms["focus"].scores if "focus" in arms else {}
-        keys = fuse.shortlist(base, focus, max(recipe.shortlist, question.k))
+        keys = fuse.shortlist(base, focus, max(recipe.shortlist, question.k), question.k)
         watch.lap("shortlist")
         known = {key: one for arm in arms.values() for key, one in arm.candidates.items()}
         standing = [known[key] for key in keys if key in known]

@@ -1,31 +1,16 @@
 -- Recall: the arms and what they are joined with. Every block names the users; row-level security stands behind.
 -- {clauses} are the bounds that a question has (recall/bounds.py), each with its parameters.
 
--- name: vectors_exact
--- Every vector of the users, read index-only from the covering index of the model; the order is exact. What fusion
--- needs to know of each candidate comes along, one look-up a key, whatever the statistics say: as a plain join, a plan
--- made when the table was nearly empty starts from all traces of the store. The order within, which only the primary
--- key has, keeps it from other indexes on the user.
+-- name: vectors
+-- The vectors of the users that are nearest. With {vector} the bare column, every one is read, index-only from the
+-- covering index of the model; with the cast that the HNSW index has, the scan of that goes on until enough rows pass
+-- the bounds.
+-- What fusion needs to know of each candidate comes along, one look-up a key, whatever the statistics say: as a plain
+-- join, a plan made when the table was nearly empty starts from all traces of the store. The order within, which only
+-- the primary key has, keeps it from other indexes on the user.
 SELECT uuid_send(n.user_id) || uuid_send(n.trace_id), 1 - n.distance, t.role, t.speaker, t.length, t.kind, t.happened_at
 FROM (
-    SELECT user_id, trace_id, {column} <=> %b AS distance
-    FROM memory_embedding
-    WHERE model_id = {model} AND user_id = ANY(%b) AND head = ANY(%b) {clauses}
-    ORDER BY distance
-    LIMIT %b
-) n
-CROSS JOIN LATERAL (
-    SELECT * FROM memory_trace m
-    WHERE m.user_id = n.user_id AND m.id >= n.trace_id ORDER BY m.user_id, m.id LIMIT 1
-) t
-WHERE t.id = n.trace_id AND t.deleted_at IS NULL
-
--- name: vectors_hnsw
--- The same by the HNSW index of each partition, whose expression is written as the index has it. The scan is
--- iterative: it goes on until enough rows pass the bounds.
-SELECT uuid_send(n.user_id) || uuid_send(n.trace_id), 1 - n.distance, t.role, t.speaker, t.length, t.kind, t.happened_at
-FROM (
-    SELECT user_id, trace_id, ({column}::{type}({dim})) <=> %b AS distance
+    SELECT user_id, trace_id, {vector} <=> %b AS distance
     FROM memory_embedding
     WHERE model_id = {model} AND user_id = ANY(%b) AND head = ANY(%b) {clauses}
     ORDER BY distance

@@ -20,15 +20,18 @@ def plan_for(mode: str) -> Plan:
     return "hnsw" if mode == "always" else "exact"
 
 
+def expression(model: Model, plan: Plan) -> str:
+    """What is compared with the question: the column, as the index of the plan has it."""
+    return f"{model.column}::{model.type}({model.dim})" if plan == "hnsw" else model.column
+
+
 async def search(
     database: Database, space_id: UUID, bounds: Bounds, vector: FloatArray, model: Model, plan: Plan, depth: int,
     seconds: float,
 ) -> Found:  # fmt: skip
     """The ``depth`` traces whose vectors have the greatest cosine with ``vector``, the best head of each."""
     text, extra = clauses(bounds)
-    query = SQL.text(
-        f"vectors_{plan}", clauses=text, column=model.column, model=model.id, type=model.type, dim=model.dim
-    )
+    query = SQL.text("vectors", clauses=text, vector=expression(model, plan), model=model.id)
     wanted = as_vector(vector, model.precision)
     parameters = (wanted, bounds.user_ids, bounds.heads, *extra, depth)
     async with database.reading_vectors(space_id, seconds=seconds) as session:

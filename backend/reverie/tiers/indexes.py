@@ -3,11 +3,11 @@
 All names and numbers stand as literals in the SQL: with the model as a parameter the plan falls to a sequential scan.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 from reverie.core.database import Connection
 from reverie.core.queries import Queries
+from reverie.memories.model import Model
 from reverie.tiers.locks import building_alone, building_if_nobody_does, wait_for_partition_makers
 
 SQL = Queries("reverie.tiers")
@@ -31,56 +31,38 @@ search is as fast, and a graph over everybody's rows loses most of a small user'
 Mode = Literal["auto", "always", "never"]
 
 
-@dataclass(frozen=True, slots=True)
-class IndexedModel:
-    """What an index needs to know of a row of ``model``."""
-
-    id: int
-    dim: int
-    precision: str
-
-    @property
-    def column(self) -> str:
-        """The column of ``memory_embedding`` that holds its vectors."""
-        return "vec" if self.precision == "fp16" else "vec_fp32"
-
-    @property
-    def type(self) -> str:
-        return "halfvec" if self.precision == "fp16" else "vector"
-
-    @property
-    def covered(self) -> bool:
-        """Whether its vectors fit into the covering index."""
-        return self.dim * BYTES[self.precision] + INDEX_ROW_OVERHEAD <= LARGEST_INDEX_ROW
-
-
-async def list_models(connection: Connection) -> list[IndexedModel]:
+async def list_models(connection: Connection) -> list[Model]:
     """Every model that the store has vectors of, or is about to."""
     cursor = await connection.execute(SQL["models"])
-    return [IndexedModel(*row) for row in await cursor.fetchall()]
+    return [Model(*row) for row in await cursor.fetchall()]
 
 
-def exact_name(table: str, model: IndexedModel) -> str:
+def covered(model: Model) -> bool:
+    """Whether the vectors of a model fit into its covering index."""
+    return model.dim * BYTES[model.precision] + INDEX_ROW_OVERHEAD <= LARGEST_INDEX_ROW
+
+
+def exact_name(table: str, model: Model) -> str:
     return f"{table}_m{model.id}_exact"
 
 
-def hnsw_name(table: str, model: IndexedModel) -> str:
+def hnsw_name(table: str, model: Model) -> str:
     return f"{table}_m{model.id}_hnsw"
 
 
-def exact_index(table: str, model: IndexedModel, *, concurrently: bool) -> bytes:
+def exact_index(table: str, model: Model, *, concurrently: bool) -> bytes:
     """The statement that makes the covering index of a partition for a model."""
     return SQL.text(
         "exact_index",
         concurrently="CONCURRENTLY" if concurrently else "",
         index=exact_name(table, model),
         table=table,
-        vector=f", {model.column}" if model.covered else "",
+        vector=f", {model.column}" if covered(model) else "",
         model=model.id,
     )
 
 
-async def add_model_indexes(connection: Connection, model: IndexedModel) -> list[str]:
+async def add_model_indexes(connection: Connection, model: Model) -> list[str]:
     """Makes the covering index of a model on every partition that lacks it, and returns their names.
 
     Call it after the row of ``model`` is committed: partitions that are made from then on bring the index themselves.
@@ -96,7 +78,7 @@ async def add_model_indexes(connection: Connection, model: IndexedModel) -> list
     return made
 
 
-async def build_hnsw(connection: Connection, model: IndexedModel, table: str) -> bool:
+async def build_hnsw(connection: Connection, model: Model, table: str) -> bool:
     """Builds the HNSW index of one partition for a model, beside readers and writers.
 
     False when it stands already, and when another session builds an index.
@@ -122,7 +104,7 @@ async def build_hnsw(connection: Connection, model: IndexedModel, table: str) ->
             await connection.execute(SQL["usual_memory"])
 
 
-async def hnsw_due(connection: Connection, model: IndexedModel, mode: Mode) -> list[str]:
+async def hnsw_due(connection: Connection, model: Model, mode: Mode) -> list[str]:
     """The partitions that should get an HNSW index for a model and have no valid one."""
     if mode == "never":
         return []
@@ -133,7 +115,7 @@ async def hnsw_due(connection: Connection, model: IndexedModel, mode: Mode) -> l
     ]
 
 
-async def _pays(connection: Connection, table: str, model: IndexedModel, mode: Mode) -> bool:
+async def _pays(connection: Connection, table: str, model: Model, mode: Mode) -> bool:
     if mode == "always":
         cursor = await connection.execute(SQL.text("has_rows", table=table, model=model.id))
         row = await cursor.fetchone()

@@ -14,7 +14,8 @@ from uuid import UUID
 from reverie.core.database import Connection, Row
 from reverie.core.ids import lower_bound
 from reverie.core.queries import Queries
-from reverie.tiers.indexes import IndexedModel, exact_index, list_models
+from reverie.memories.model import Model
+from reverie.tiers.indexes import exact_index, list_models
 from reverie.tiers.locks import with_brief_locks
 
 SQL = Queries("reverie.tiers")
@@ -86,7 +87,7 @@ async def _make_week(connection: Connection, week: Week) -> list[str]:
     return [await _make(connection, week, parent, models) for week, parent in await _missing(connection, [week])]
 
 
-async def _make(connection: Connection, week: Week, parent: str, models: list[IndexedModel]) -> str:
+async def _make(connection: Connection, week: Week, parent: str, models: list[Model]) -> str:
     # Everything stands before ATTACH, which then has nothing to build. An empty table needs no CHECK of its range:
     # there is nothing to scan, and one that stays would be weighed against every query.
     table = week.table(parent)

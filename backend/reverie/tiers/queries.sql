@@ -9,7 +9,7 @@ SELECT parent, lower, upper FROM memory_partition WHERE lower < %s AND upper > %
 SELECT table_name FROM memory_partition WHERE parent = 'memory_embedding' AND tier = 'hot' ORDER BY lower
 
 -- name: models
-SELECT id, dim, precision FROM model ORDER BY id
+SELECT id, name, dim, precision FROM model ORDER BY id
 
 -- name: add_partition
 INSERT INTO memory_partition (table_name, parent, lower, upper) VALUES (%s, %s, %s, %s)

@@ -7,7 +7,7 @@ import structlog
 from reverie.core import clock
 from reverie.core.database import Connection, Database
 from reverie.memories.model import Model
-from reverie.tiers.indexes import IndexedModel, Mode, add_model_indexes, build_hnsw, hnsw_due
+from reverie.tiers.indexes import Mode, add_model_indexes, build_hnsw, hnsw_due
 from reverie.tiers.partitions import ensure_partitions
 
 AHEAD = timedelta(weeks=4)
@@ -43,19 +43,13 @@ class TierService:
         if self._hnsw != "always":
             return []
         async with self._database.maintenance() as connection:
-            indexed = indexed_model(model)
-            due = await hnsw_due(connection, indexed, self._hnsw)
-            built = [table for table in due if await build_hnsw(connection, indexed, table)]
+            due = await hnsw_due(connection, model, self._hnsw)
+            built = [table for table in due if await build_hnsw(connection, model, table)]
         if built:
             log.info("hnsw built", tables=built)
         return built
 
 
-def indexed_model(model: Model) -> IndexedModel:
-    """A model as the indexes know it."""
-    return IndexedModel(model.id, model.dim, model.precision)
-
-
 async def add_indexes(connection: Connection, model: Model) -> None:
     """Makes the covering index of a model on every partition that lacks it."""
-    await add_model_indexes(connection, indexed_model(model))
+    await add_model_indexes(connection, model)
