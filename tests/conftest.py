@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from reverie.auth.service import KeyService
     from tests.servers import SharedPostgres, SharedServers
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.figures", "tests.servers"]
 
 # Alike in every run, and without a deadline: how long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("reverie", deadline=None, derandomize=True, database=None)
