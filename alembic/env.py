@@ -40,6 +40,9 @@ def run() -> None:
         raise StartError("DATABASE_URL is not set: name a PostgreSQL database (postgresql://user:password@host/name).")
     with engine(url).connect() as connection:
         partitions.update(prepare(connection))
+        begin = context.config.attributes.get("begin")
+        if begin is not None:
+            begin(connection)
         context.configure(
             connection=connection,
             target_metadata=Base.metadata,

@@ -3,43 +3,41 @@
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
-from pydantic.json_schema import models_json_schema
 
 from reverie import __version__
 from reverie.auth import routes as auth
-from reverie.auth.schemas import KeyIn
+from reverie.core.admission import Admission, Gate
 from reverie.core.config import Settings, load_settings
-from reverie.core.http import BodyLimit, Heads, Problem, install_error_handlers
+from reverie.core.http import Heads, SizeLimit, install_error_handlers
 from reverie.core.limits import limits_from
-from reverie.core.telemetry import configure_logging
+from reverie.core.metrics import Metrics
+from reverie.core.openapi import document, name_of
+from reverie.core.telemetry import Requests, configure_logging
 from reverie.embedding.protocol import Embedder
 from reverie.forgetting import routes as forgetting
-from reverie.forgetting.schemas import ForgetIn
 from reverie.memories import routes as memories
-from reverie.memories.schemas import MessageIn, RememberIn, TraceIn, TracePatch
 from reverie.operations import routes as operations
 from reverie.recall import routes as recall
-from reverie.recall.schemas import RecallIn
 from reverie.runtime import open_runtime
 from reverie.status import routes as status
+from reverie.status.overview import Overview
 from reverie.status.service import StatusService
 
-ROUTERS = (status.router, memories.router, recall.router, forgetting.router, operations.router, auth.router)
-BODIES = (RememberIn, TraceIn, MessageIn, TracePatch, RecallIn, ForgetIn, KeyIn, Problem)
+ROUTERS = (
+    status.router, memories.router, recall.router, forgetting.router, operations.router, auth.router, status.watch,
+)  # fmt: skip
 
 
 def create_app(settings: Settings | None = None, embedder: Embedder | None = None) -> FastAPI:
     """The application; every path stands at the root and under ``/v1``. ``embedder``, if given, is used as it is."""
-    chosen = settings or load_settings()
+    chosen, metrics = settings or load_settings(), Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         configure_logging(chosen.reverie_log_level)
-        async with open_runtime(chosen, embedder) as runtime:
+        async with open_runtime(chosen, embedder, metrics) as runtime:
             app.state.database = runtime.database
             app.state.keys = runtime.keys
             app.state.memories = runtime.memories
@@ -47,8 +45,12 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
             app.state.forgetting = runtime.forgetting
             app.state.operations = runtime.operations
             app.state.status = StatusService(runtime.database, runtime.redis, runtime.encoder)
+            app.state.overview = Overview(
+                app.state.status, runtime.database, runtime.redis, runtime.encoder, runtime.model, metrics
+            )
             _settle()
-            yield
+            async with metrics.kept():
+                yield
 
     app = FastAPI(
         title="Reverie",
@@ -57,15 +59,23 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=name_of,
     )
     app.state.limits = limits_from(chosen)
-    app.add_middleware(BodyLimit, limit=chosen.reverie_max_body_bytes)
+    app.state.gate = Gate(chosen)
+    app.state.metrics = metrics
+    metrics.waiting = lambda: {name: lane.waiting for name, lane in app.state.gate.lanes.items()}
+    app.add_middleware(Admission, gate=app.state.gate)
+    app.add_middleware(SizeLimit, limit=chosen.reverie_max_body_bytes)
     app.add_middleware(Heads)
     install_error_handlers(app)
     for router in ROUTERS:
         app.include_router(router)
         app.include_router(router, prefix="/v1", include_in_schema=False)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    # Outside of all middlewares, and of Starlette's own: what ends in an error has an id too, and is counted.
+    build = app.build_middleware_stack
+    app.build_middleware_stack = lambda: Requests(build(), metrics)  # type: ignore[method-assign]
+    app.openapi = lambda: document(app, ROUTERS)  # type: ignore[method-assign]
     return app
 
 
@@ -74,25 +84,3 @@ def _settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document: FastAPI's, with the bodies that are read by our own hands, and the ways to send a key."""
-    if app.openapi_schema is not None:
-        return app.openapi_schema
-    document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-    _, schemas = models_json_schema(
-        [(model, "validation") for model in BODIES], ref_template="#/components/schemas/{model}"
-    )
-    components = document.setdefault("components", {})
-    components.setdefault("schemas", {}).update(schemas["$defs"])
-    components["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer"},
-        "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-    }
-    for path, operations_of_path in document["paths"].items():
-        for operation in operations_of_path.values():
-            if not path.startswith("/health"):
-                operation["security"] = [{"bearer": []}, {"apiKey": []}]
-    app.openapi_schema = document
-    return document

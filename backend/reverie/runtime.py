@@ -9,6 +9,7 @@ from reverie.auth.service import KeyService
 from reverie.core.config import Settings
 from reverie.core.database import Database
 from reverie.core.errors import StartError
+from reverie.core.metrics import Metrics, Sources
 from reverie.core.queue import Bell
 from reverie.core.redis import Redis
 from reverie.core.schema import check
@@ -29,6 +30,7 @@ class Runtime:
     """The parts of one process."""
 
     settings: Settings
+    metrics: Metrics
     database: Database
     redis: Redis
     bell: Bell
@@ -43,15 +45,18 @@ class Runtime:
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, embedder: Embedder | None = None) -> AsyncIterator[Runtime]:
+async def open_runtime(
+    settings: Settings, embedder: Embedder | None = None, metrics: Metrics | None = None
+) -> AsyncIterator[Runtime]:
     """Opens every part, checks that they fit together, and closes them in the reverse order.
 
-    ``embedder`` stands in for the one that the settings name.
+    ``embedder`` stands in for the one that the settings name; ``metrics`` are where the parts count.
 
     Raises:
         StartError: a part is missing, too old, or does not fit the settings; one sentence says what to do.
     """
-    database, redis, bell = Database(settings), Redis(settings), Bell(settings)
+    database, redis = Database(settings), Redis(settings)
+    bell = Bell(settings, redis)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(redis.close)
         stack.push_async_callback(bell.close)
@@ -61,15 +66,25 @@ async def open_runtime(settings: Settings, embedder: Embedder | None = None) -> 
         name, dim, precision = await asyncio.to_thread(_identity, settings, loaded)
         await database.open()
         stack.push_async_callback(database.close)
-        encoder = Encoder(loaded, dim).start()
+        metrics = metrics or Metrics()
+        encoder = Encoder(loaded, dim, metrics).start()
         stack.push_async_callback(encoder.close)
         model = await ensure_model(database, name, dim, precision, add_indexes)
         tiers = TierService(database, settings.memory_hnsw)
         await tiers.keep_ahead()
         focus = Focus(settings, redis)
         memories = MemoryService(settings, database, encoder, model, focus, bell, tiers.make_partitions)
+        metrics.follow(
+            Sources(
+                pool=database.statistics,
+                redis=lambda: redis.failures,
+                questions=lambda: encoder.queued_questions,
+                documents=lambda: encoder.queued_documents,
+            )
+        )
         yield Runtime(
             settings=settings,
+            metrics=metrics,
             database=database,
             redis=redis,
             bell=bell,
@@ -78,7 +93,7 @@ async def open_runtime(settings: Settings, embedder: Embedder | None = None) -> 
             keys=KeyService(database),
             operations=OperationService(database, bell, {EMBED: memories.embed}),
             memories=memories,
-            recall=RecallService(settings, database, encoder, model, focus),
+            recall=RecallService(settings, database, encoder, model, focus, metrics),
             forgetting=ForgettingService(database, focus),
             tiers=tiers,
         )

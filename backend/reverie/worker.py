@@ -2,10 +2,11 @@
 whatever was left behind."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -20,7 +21,8 @@ from redis.exceptions import RedisError
 from reverie.core import clock
 from reverie.core.config import Settings
 from reverie.core.idempotency import delete_old_keys
-from reverie.core.queue import QUEUE, RUN_OPERATION, arq_redis, deserialize, serialize
+from reverie.core.outages import PASSING
+from reverie.core.queue import HEARTBEAT_SECONDS, QUEUE, RUN_OPERATION, arq_redis, deserialize, serialize
 from reverie.core.telemetry import configure_logging
 from reverie.runtime import Runtime, open_runtime
 
@@ -38,9 +40,12 @@ log = structlog.get_logger(__name__)
 
 
 async def run_operation(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
-    """The bell rang for an operation."""
+    """The bell rang for an operation; what cannot be taken on while PostgreSQL is away, the sweeper finds."""
     runtime: Runtime = ctx["runtime"]
-    await runtime.operations.run(UUID(args[0]))
+    try:
+        await runtime.operations.run(UUID(args[0]))
+    except PASSING as error:
+        log.warning("operation left", operation=args[0], error=str(error).split("\n", 1)[0])
 
 
 async def keep_house(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
@@ -86,18 +91,37 @@ async def serve(settings: Settings) -> bool:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
+        loop.add_signal_handler(name, _tell, stop, name)
     async with open_runtime(settings) as runtime:
-        told = asyncio.create_task(stop.wait())
-        parts = [asyncio.create_task(part(runtime), name=part.__name__.strip("_")) for part in (_sweep, _listen)]
-        ended, _ = await asyncio.wait([told, *parts], return_when=asyncio.FIRST_COMPLETED)
-        for part in ended - {told}:
-            error = None if part.cancelled() else part.exception()
-            log.error("worker part ended", part=part.get_name(), error=type(error).__name__, exc_info=error)
-        for task in (told, *parts):
-            task.cancel()
-        await asyncio.gather(told, *parts, return_exceptions=True)
-        return stop.is_set()
+        with ExitStack() as open_parts:
+            if settings.reverie_worker_metrics_port is not None:
+                serving = runtime.metrics.served(settings.reverie_host, settings.reverie_worker_metrics_port)
+                open_parts.enter_context(serving)
+            return await _work(runtime, stop)
+
+
+async def _work(runtime: Runtime, stop: asyncio.Event) -> bool:
+    """Runs the parts until one ends or ``stop`` is set; whether it was that."""
+    told = asyncio.create_task(stop.wait())
+    parts = [asyncio.create_task(part(runtime), name=part.__name__.strip("_")) for part in (_sweep, _listen)]
+    ended, _ = await asyncio.wait([told, *parts], return_when=asyncio.FIRST_COMPLETED)
+    for part in ended - {told}:
+        error = None if part.cancelled() else part.exception()
+        log.error("worker part ended", part=part.get_name(), error=type(error).__name__, exc_info=error)
+    for task in (told, *parts):
+        task.cancel()
+    _, late = await asyncio.wait([told, *parts], timeout=runtime.settings.reverie_grace_seconds)
+    for part in late:
+        # Its lease runs out, and another worker takes what it held.
+        log.warning("worker part not ended in time", part=part.get_name())
+    return stop.is_set()
+
+
+def _tell(stop: asyncio.Event, number: signal.Signals) -> None:
+    """The first signal lets the worker put back what it holds; the second ends it, as a crash would."""
+    if stop.is_set():
+        os._exit(128 + number)
+    stop.set()
 
 
 async def _sweep(runtime: Runtime) -> None:
@@ -118,10 +142,11 @@ async def _listen(runtime: Runtime) -> None:
             jobs.create_task(_repeat(build_indexes, runtime))
         return
     while True:
+        client = arq_redis(url, runtime.settings.redis_timeout_seconds)
         worker = Worker(
             functions=WorkerSettings.functions,
             cron_jobs=WorkerSettings.cron_jobs,
-            redis_pool=arq_redis(url, runtime.settings.redis_timeout_seconds),
+            redis_pool=client,
             queue_name=QUEUE,
             job_serializer=serialize,
             job_deserializer=deserialize,
@@ -129,15 +154,21 @@ async def _listen(runtime: Runtime) -> None:
             max_jobs=4,
             poll_delay=0.25,
             handle_signals=False,
+            health_check_interval=HEARTBEAT_SECONDS,
             ctx={"runtime": runtime},
         )
         try:
             await worker.async_run()
         except (RedisError, OSError) as error:
+            runtime.metrics.redis_failed("worker")
             log.warning("redis failed", what="worker", error=str(error))
         finally:
             with suppress(RedisError, OSError):
                 await worker.close()
+            # arq leaves them open when Redis does not hear its farewell, and jobs running after the first that fails.
+            await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+            with suppress(RedisError, OSError):
+                await client.connection_pool.disconnect()
         await asyncio.sleep(REST_SECONDS)
 
 

@@ -26,6 +26,8 @@ ROUTES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("write", "POST", "/memory/forget", {"json": {"user_id": "u", "scope": {"all": True}}}),
     ("write", "PATCH", f"/memory/traces/{SOME_ID}", {"params": {"user_id": "u"}, "json": {"content": "x"}}),
     ("write", "DELETE", f"/memory/traces/{SOME_ID}", {"params": {"user_id": "u"}}),
+    ("admin", "GET", "/admin/status", {}),
+    ("admin", "GET", "/metrics", {}),
     ("admin", "GET", "/keys", {}),
     ("admin", "POST", "/keys", {"json": {"name": "n"}}),
     ("admin", "DELETE", f"/keys/{SOME_ID}", {}),

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,26 @@ def test_tenants_finds_the_exact_neighbours_of_every_size(tmp_path: Path) -> Non
         assert sum(scan["rows"] for scan in scans) == row["traces"]
 
 
-@pytest.mark.parametrize("command", ["speed", "tenants"])
+def test_load_measures_recall_beside_others_and_what_a_crowd_is_answered(tmp_path: Path) -> None:
+    report = tmp_path / "load.json"
+
+    done = run("load", "--quick", "--json", str(report))
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(report.read_text())
+    beside, crowd = found["rows"]
+    assert set(beside["recall_ms"]) == {"nothing", "text encoded at once", "text left to the worker"}
+    assert all(len(taken["all"]) == 12 for taken in beside["recall_ms"].values())
+    assert all(made["traces"] > 0 for made in beside["loads"].values())
+    for answered in crowd["answers"].values():
+        assert set(answered["statuses"]) <= {"200", "201", "429", "503"}
+        assert answered["requests_per_second"] > 0
+    # Whose memory it is can be told on Linux alone.
+    assert bool(crowd["rss"]) == sys.platform.startswith("linux")
+    assert [bar["name"] for bar in found["bars"] if "errors" in bar["name"] and bar["met"]]
+
+
+@pytest.mark.parametrize("command", ["speed", "tenants", "load"])
 def test_half_a_service_is_refused_in_one_sentence(command: str) -> None:
     done = run(command, "--url", "http://127.0.0.1:1")
 

@@ -1,92 +1,47 @@
 """A running service that the commands talk to over HTTP, and ways to run them."""
 
-import asyncio
+import http.server
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
-import uvicorn
+from tests.cli.listening import Service as Service
+from tests.cli.listening import listening
 from typer.testing import CliRunner, Result
 
-from reverie.app import create_app
-from reverie.auth.service import KeyService
 from reverie.cli.main import app
-from reverie.core.config import Settings, load_settings
-from reverie.core.database import Database
-from reverie.embedding.protocol import Embedder
 
 if TYPE_CHECKING:
     from tests.servers import SharedPostgres
 
 Cli = Callable[..., Result]
-
-
-@dataclass(frozen=True)
-class Service:
-    """A service on loopback, over a database of its own."""
-
-    url: str
-    key: str
-    database_url: str
-
-
-class Listening(uvicorn.Server):
-    """A server that tells when it listens, and on which port."""
-
-    def __init__(self, settings: Settings, embedder: Embedder) -> None:
-        application = create_app(settings, embedder)
-        super().__init__(
-            uvicorn.Config(application, port=0, log_level="warning", lifespan="on", ws="none", loop="asyncio")
-        )
-        self.listening = threading.Event()
-
-    async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-    @property
-    def port(self) -> int:
-        port: int = self.servers[0].sockets[0].getsockname()[1]
-        return port
+Answer = tuple[int, dict[str, str], bytes]
+"""Status, headers and body."""
 
 
 @pytest.fixture(scope="session")
-def service(postgres: "SharedPostgres", template: str, redis_url: str, embedder: Embedder) -> Iterator[Service]:
+def service(
+    postgres: "SharedPostgres", template: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
     """One service for all tests of the commands; each test has users of its own."""
     name = f"cli_{os.getpid()}"
-    settings = load_settings(
-        database_url=postgres.create(name, template), redis_url=redis_url, database_pool_size=4, reverie_home="/nowhere"
-    )
-    server = Listening(settings, embedder)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    assert server.listening.wait(30)
-    yield Service(f"http://127.0.0.1:{server.port}", asyncio.run(_key(settings)), str(settings.database_url))
-    server.should_exit = True
-    thread.join(30)
+    with listening(postgres.create(name, template), redis_url, tmp_path_factory.mktemp("service")) as running:
+        yield running
     postgres.drop(name)
-
-
-async def _key(settings: Settings) -> str:
-    database = Database(settings)
-    await database.open()
-    try:
-        keys = KeyService(database)
-        made = await keys.create(await keys.ensure_space("default"), "cli", ["read", "write", "admin"])
-    finally:
-        await database.close()
-    return str(made.key)
 
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """The commands see no settings of whoever runs the tests."""
-    for name in ("DATABASE_URL", "REDIS_URL", "REVERIE_URL", "REVERIE_KEY", "REVERIE_PORT", "REVERIE_HOST", "COLUMNS"):
+    for name in ("DATABASE_URL", "REDIS_URL", "REVERIE_URL", "REVERIE_KEY", "REVERIE_PROFILE", "REVERIE_PORT",
+                 "REVERIE_HOST", "SSL_CERT_FILE", "SSL_CERT_DIR", "COLUMNS"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("REVERIE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("REVERIE_CONFIG", str(tmp_path / "reverie.yaml"))
 
 
@@ -118,3 +73,59 @@ def cli(alone: Cli, service: Service) -> Cli:
 def user(request: pytest.FixtureRequest) -> str:
     """A user of the test's own."""
     return f"user of {request.node.name}"
+
+
+@dataclass
+class Script:
+    """Something that listens on loopback and answers each POST with the next of ``answers``; keeps what was asked.
+
+    None breaks the connection, ``PASS`` is what the service behind answers, and ``LOSE`` lets the service behind do
+    what was asked and breaks the connection then.
+    """
+
+    url: str = ""
+    behind: str = ""
+    answers: list[Answer | str | None] = field(default_factory=list)
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+    """The path and the Idempotency-Key of each request."""
+
+
+PASS, LOSE = "pass", "lose"
+
+
+def _answering(script: Script) -> type[http.server.BaseHTTPRequestHandler]:
+    class Answering(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            script.asked.append((self.path, self.headers["idempotency-key"]))
+            answer = script.answers.pop(0)
+            if isinstance(answer, str):
+                there = httpx.post(script.behind + self.path, headers=dict(self.headers), content=body, timeout=60)
+                answer = (there.status_code, {}, there.content) if answer == PASS else None
+            if answer is None:
+                self.close_connection = True
+                return
+            status, headers, content = answer
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    return Answering
+
+
+@pytest.fixture
+def scripted() -> Iterator[Script]:
+    """A listener that answers as the test tells it to."""
+    script = Script()
+    with http.server.HTTPServer(("127.0.0.1", 0), _answering(script)) as server:
+        script.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield script
+        server.shutdown()
+        thread.join()

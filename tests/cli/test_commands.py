@@ -1,13 +1,10 @@
 """Every command against a running service: what it prints, what programs read, and how it ends."""
 
-import http.server
 import json
 import os
 import pty
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -18,7 +15,7 @@ import pytest
 from reverie import __version__
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Cli, Service
+    from tests.cli.conftest import Cli, Script, Service
 
 
 def answer(result: Any) -> Any:
@@ -302,87 +299,20 @@ def test_migrate(alone: "Cli", service: "Service") -> None:
     assert alone("migrate", DATABASE_URL=service.database_url).stdout.startswith("The schema is at 2026")
 
 
-class Scripted(http.server.BaseHTTPRequestHandler):
-    """Answers what the test wrote down, in turn; keeps what was asked."""
-
-    script: list[tuple[int, dict[str, str], bytes]]
-    asked: list[tuple[str, str | None]]
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        self.asked.append((self.path, self.headers["idempotency-key"]))
-        status, headers, body = self.script.pop(0)
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def scripted() -> Iterator[tuple[type[Scripted], str]]:
-    """Something that answers as it is told to, and its URL."""
-    handler = type("Handler", (Scripted,), {"script": [], "asked": []})
-    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield handler, f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-BUSY = (503, {"Retry-After": "0"}, b'{"detail": "PostgreSQL cannot be reached."}')
-
-
-def test_a_busy_service_is_asked_again(alone: "Cli", scripted: tuple[type[Scripted], str]) -> None:
-    handler, url = scripted
-    done = {"traces": [{"status": "stored", "trace_id": "t", "vectors": "stored"}], "degraded": ["redis"]}
-    handler.script = [BUSY, BUSY, (201, {}, json.dumps(done).encode())]
-    result = alone("remember", "x", "--user", "u", "--url", url, "--key", "k")
-    assert result.exit_code == 0
-    assert "Redis did not answer" in result.stderr
-    assert len(handler.asked) == 3
-    assert len(set(handler.asked)) == 1, "the same Idempotency-Key each time"
-    assert handler.asked[0][1]
-
-
-def test_a_service_that_stays_busy(alone: "Cli", scripted: tuple[type[Scripted], str]) -> None:
-    handler, url = scripted
-    handler.script = [BUSY] * 4
-    result = alone("remember", "x", "--user", "u", "--url", url, "--key", "k")
-    assert (result.exit_code, result.stderr) == (69, "PostgreSQL cannot be reached.\n")
-
-
-@pytest.mark.parametrize("reply", [(200, {}, b"<html>"), (404, {}, b"not here"), (500, {}, b'{"error": 1}')])
-def test_something_else_listens_there(
-    alone: "Cli", scripted: tuple[type[Scripted], str], reply: tuple[int, dict[str, str], bytes]
-) -> None:
-    handler, url = scripted
-    handler.script = [reply]
-    result = alone("remember", "x", "--user", "u", "--url", url, "--key", "k")
-    assert result.exit_code == 69
-    assert "is not Reverie" in result.stderr
-
-
-def test_an_arm_that_failed_is_said_in_words(alone: "Cli", scripted: tuple[type[Scripted], str]) -> None:
-    handler, url = scripted
+def test_an_arm_that_failed_is_said_in_words(alone: "Cli", scripted: "Script") -> None:
     found = {"query": "x", "results": [], "degraded": ["semantic", "new arm"], "took_ms": 1.0, "explain": None}
-    handler.script = [(200, {}, json.dumps(found).encode())]
-    result = alone("recall", "x", "--user", "u", "--url", url, "--key", "k")
+    scripted.answers = [(200, {}, json.dumps(found).encode())]
+    result = alone("recall", "x", "--user", "u", "--url", scripted.url, "--key", "k")
     assert result.exit_code == 3
     assert "found by their words alone" in result.stderr
     assert "new arm" in result.stderr
 
 
-def test_a_focus_that_was_not_cleared_is_said(alone: "Cli", scripted: tuple[type[Scripted], str]) -> None:
-    handler, url = scripted
+def test_a_focus_that_was_not_cleared_is_said(alone: "Cli", scripted: "Script") -> None:
     counts = {"traces": 1, "vectors": 1, "edges": 0}
     done = {"receipt_id": "r", "dry_run": False, "counts": counts, "trace_ids": ["t"], "degraded": ["focus"]}
-    handler.script = [(200, {}, json.dumps(done).encode())]
-    result = alone("forget", "--user", "u", "--all", "--yes", "--url", url, "--key", "k")
+    scripted.answers = [(200, {}, json.dumps(done).encode())]
+    result = alone("forget", "--user", "u", "--all", "--yes", "--url", scripted.url, "--key", "k")
     assert result.exit_code == 0
     assert "Receipt r" in result.stdout
     assert "Redis did not answer" in result.stderr

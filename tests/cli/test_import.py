@@ -1,6 +1,14 @@
-"""`reverie import`: what becomes of the lines of a file."""
+"""`reverie import`: what becomes of the lines of a file, and how it goes on where it was broken off."""
 
+import gzip
 import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +17,7 @@ import pytest
 from reverie.cli import importing
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Cli
+    from tests.cli.conftest import Cli, Script, Service
 
 SAMPLE = Path(importing.__file__).with_name("sample.jsonl")
 
@@ -21,6 +29,18 @@ def written(path: Path, *lines: Any) -> str:
     return str(path)
 
 
+def summary(done: Any) -> dict[str, float]:
+    """The figures that a person was shown."""
+    shown = re.findall(r"^(\S.{14}) +([\d. ]+)$", done.stdout, re.MULTILINE)
+    return {name.strip(): float(figure.replace(" ", "")) for name, figure in shown}
+
+
+def figures(done: Any) -> tuple[float, ...]:
+    """How many were stored, known already and rejected."""
+    shown = summary(done)
+    return tuple(shown[name] for name in ("stored", "known already", "rejected"))
+
+
 def contents(cli: "Cli", user: str) -> list[str]:
     """What is remembered of a user, oldest first."""
     page = json.loads(cli("traces", "--user", user, "--limit", "100", "--json").stdout)
@@ -29,7 +49,8 @@ def contents(cli: "Cli", user: str) -> list[str]:
 
 def test_a_conversation_is_imported_and_found(cli: "Cli", user: str) -> None:
     done = cli("import", str(SAMPLE), "--user", user)
-    assert (done.exit_code, done.stdout, done.stderr) == (0, "40 stored, 0 known already, 0 rejected.\n", "")
+    assert (done.exit_code, figures(done), done.stderr) == (0, (40, 0, 0), "")
+    assert re.search(r"^traces a second +[1-9]", done.stdout, re.MULTILINE)
     assert "Pixel" in cli("recall", "What is the cat called?", "--user", user, "-k", "1").stdout
 
 
@@ -62,7 +83,8 @@ def test_every_shape_of_line(cli: "Cli", user: str, tmp_path: Path) -> None:
     )
     done = cli("import", path, "--user", user, "--conversation", "c1")
     assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout == "5 stored, 0 known already, 0 rejected, 1 without text passed over.\n"
+    assert figures(done) == (5, 0, 0)
+    assert re.search(r"^without text +1$", done.stdout, re.MULTILINE)
     assert contents(cli, user) == ["Be kind", "I like\ntea", "Hi", "Ho"]
     assert contents(cli, f"{user} 2") == ["a note"]
     traces = json.loads(cli("traces", "--user", user, "--json").stdout)["items"]
@@ -87,7 +109,7 @@ def test_rejected_lines_are_listed_with_their_reason(cli: "Cli", user: str, tmp_
     )
     done = cli("import", path, "--user", user)
     assert done.exit_code == 3
-    assert done.stdout == "1 stored, 0 known already, 9 rejected.\n"
+    assert figures(done) == (1, 0, 9)
     told = dict(line.split(": ", 1) for line in done.stderr.splitlines() if line.startswith("line "))
     assert sorted(told, key=lambda name: int(name[5:])) == [f"line {number}" for number in range(2, 11)]
     assert told["line 2"].startswith("it is not JSON")
@@ -122,7 +144,7 @@ def test_vectors_of_the_callers_own(cli: "Cli", user: str, tmp_path: Path) -> No
     path = written(tmp_path / "vectors.jsonl", *lines, {"content": "wrong", "embedding": [1.0]})
     done = cli("import", path, "--user", user)
     assert done.exit_code == 3
-    assert done.stdout == "1203 stored, 0 known already, 1 rejected.\n"
+    assert figures(done) == (1203, 0, 1)
     assert done.stderr.startswith("line 1204: embedding ")
 
 
@@ -148,7 +170,7 @@ def test_batches(cli: "Cli", user: str, tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_from_standard_input(cli: "Cli", user: str) -> None:
     done = cli("import", "-", "--user", user, stdin='{"role": "user", "content": "Hello"}\n')
-    assert done.stdout == "1 stored, 0 known already, 0 rejected.\n"
+    assert figures(done) == (1, 0, 0)
     empty = cli("import", "-", "--user", user, stdin="\n")
     assert (empty.exit_code, empty.stderr) == (3, "There is nothing to remember in -.\n")
 
@@ -161,8 +183,159 @@ def test_a_file_that_cannot_be_read(cli: "Cli", tmp_path: Path) -> None:
         assert done.stderr.count("\n") == 1
 
 
-def test_a_broken_import_says_how_to_go_on(alone: "Cli", tmp_path: Path) -> None:
+def test_a_broken_import_says_how_to_go_on(alone: "Cli", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "PERSISTENCE", 0.0)
     path = written(tmp_path / "chat.jsonl", {"content": "a"}, "{")
     done = alone("import", path, "--user", "u", "--url", "http://127.0.0.1:9", "--key", "k")
     assert done.exit_code == 69
     assert "So far 0 stored, 0 known already, 1 rejected; the same command goes on from there." in done.stderr
+
+
+def test_strict_stops_at_the_first_fault(cli: "Cli", user: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "bad.jsonl", {"content": "before"}, "{not json", {"content": "after"}, "{")
+    done = cli("import", path, "--user", user, "--strict")
+    assert (done.exit_code, figures(done)) == (3, (1, 0, 1))
+    assert done.stderr.startswith("line 2: it is not JSON")
+    assert done.stderr.endswith("1 trace was rejected; nothing was read after the first.\n")
+    assert contents(cli, user) == ["before"]
+
+
+def test_a_packed_file(cli: "Cli", user: str, tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl.gz"
+    whole = gzip.compress(SAMPLE.read_bytes())
+    path.write_bytes(whole)
+    assert figures(cli("import", str(path), "--user", user)) == (40, 0, 0)
+    assert figures(cli("import", str(SAMPLE), "--user", user)) == (0, 40, 0), "packed or not, it is the same"
+    path.write_bytes(whole[: len(whole) // 2])
+    broken = cli("import", str(path), "--user", f"{user} 2")
+    assert broken.exit_code == 2
+    assert re.search(r"cannot be read beyond line \d+ \(.+\)\.$", broken.stderr.strip())
+    read = int(broken.stderr.split("line ")[1].split()[0])
+    assert figures(broken)[0] == read > 0
+
+
+def long_chat(path: Path, turns: int, **common: Any) -> str:
+    """A chat in which every fourth turn is the same one again, and none has a time or an id."""
+    said = ("Yes.", "Tell me about day {n}.", "It rained on day {n}, all day.", "And on day {n} the sun came out.")
+    lines = [{"role": ("user", "assistant")[n % 2], "content": said[n % 4].format(n=n), **common} for n in range(turns)]
+    return written(path, *lines)
+
+
+def traces_of(cli: "Cli", user: str) -> int:
+    """How many traces a user has."""
+    users = json.loads(cli("users", "--limit", "100", "--json").stdout)["items"]
+    return next((int(one["traces"]) for one in users if one["user_id"] == user), 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+def test_an_import_goes_on_where_it_was_broken_off(
+    cli: "Cli", service: "Service", user: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    path = long_chat(tmp_path / "chat.jsonl", 300)
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "reverie", "import", path, "--user", user],
+        env=os.environ | {"REVERIE_URL": service.url, "REVERIE_KEY": service.key},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while traces_of(cli, user) < 100:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    if number is signal.SIGINT:
+        assert (process.returncode, out) == (130, "")
+        assert re.fullmatch(r"Interrupted\. So far \d+ stored, .*; the same command goes on from there\.\n", err)
+    again = cli("import", path, "--user", user)
+    stored, known, rejected = figures(again)
+    assert (stored + known, rejected) == (300, 0)
+    assert known >= 100
+    assert traces_of(cli, user) == 300
+    assert figures(cli("import", path, "--user", user)) == (0, 300, 0)
+
+
+def test_answers_that_are_lost_are_asked_for_again(
+    cli: "Cli", service: "Service", scripted: "Script", user: str, tmp_path: Path
+) -> None:
+    scripted.behind = service.url
+    busy = (503, {"Retry-After": "0"}, b'{"detail": "PostgreSQL cannot be reached."}')
+    scripted.answers = ["lose", busy, "pass", "pass", "lose", "pass"]
+    path = long_chat(tmp_path / "chat.jsonl", 250, salience=0.1)
+    done = cli("import", path, "--user", user, REVERIE_URL=scripted.url)
+    assert (done.exit_code, figures(done)) == (0, (250, 0, 0))
+    assert "Trying again for up to 120 s" in done.stderr
+    assert scripted.answers == []
+    assert len({key for _, key in scripted.asked}) == 3, "three batches, each sent again with its own key"
+    assert traces_of(cli, user) == 250
+
+
+def test_what_is_known_is_passed_in_larger_batches(
+    cli: "Cli", service: "Service", scripted: "Script", user: str, tmp_path: Path
+) -> None:
+    path = long_chat(tmp_path / "chat.jsonl", 300, salience=0.1)
+    assert cli("import", path, "--user", user).exit_code == 0
+    grown = long_chat(tmp_path / "chat.jsonl", 1400, salience=0.1)
+    scripted.behind = service.url
+    scripted.answers = ["pass"] * 20
+    done = cli("import", grown, "--user", user, REVERIE_URL=scripted.url)
+    # 100 of which all were known, 1000 of which some were, and again 100 at a time.
+    assert len(scripted.asked) == 5
+    assert figures(done) == (1100, 300, 0)
+
+
+def test_vectors_that_follow_are_said(cli: "Cli", user: str, tmp_path: Path) -> None:
+    assert cli("import", long_chat(tmp_path / "chat.jsonl", 100, salience=0.1), "--user", user).exit_code == 0
+    lines = (tmp_path / "chat.jsonl").read_text().splitlines()
+    grown = written(tmp_path / "chat.jsonl", *lines, *({"content": f"note {n}"} for n in range(150)))
+    done = cli("import", grown, "--user", user)
+    assert figures(done) == (150, 100, 0)
+    assert re.search(r"^150 vectors follow in the background \(reverie operation ", done.stdout, re.MULTILINE)
+
+
+def test_a_terminal_is_shown_how_far_it_is(service: "Service", user: str, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "reverie", "import", long_chat(tmp_path / "chat.jsonl", 150), "--user", user],
+        env=os.environ | {"REVERIE_URL": service.url, "REVERIE_KEY": service.key, "TERM": "xterm", "COLUMNS": "120"},
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    os.close(ours)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, shown
+    assert b"stored" in out
+    drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    assert re.search(r"\d+% [\d ]+ stored, 0 known already, 0 rejected, \d+/s", drawn)
+    assert re.search(r"\d+:\d\d:\d\d|-:--:--", drawn), "the time that remains"
+
+
+def test_without_a_terminal_a_line_now_and_then(
+    cli: "Cli", user: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "TOLD_EVERY", 0.0)
+    path = long_chat(tmp_path / "chat.jsonl", 120, salience=0.1)
+    lines = cli("import", path, "--user", user).stderr.splitlines()
+    assert len(lines) == 120
+    assert re.fullmatch(r"100 stored, 0 known already, 0 rejected, \d+/s, 100 % read …", lines[-1])
+
+
+def test_the_pace_is_that_of_the_last_seconds() -> None:
+    pace = importing.Pace(0.0)
+    assert pace.rate(0.0, 0) == 0.0
+    assert pace.rate(5.0, 5000) == 1000.0
+    assert pace.rate(20.0, 5150) == 10.0
+    assert pace.rate(29.0, 5186) == 7.75
+    assert pace.rate(40.0, 5186 + 1100) == 100.0

@@ -10,6 +10,7 @@ import redis
 from reverie.core.config import load_settings
 from reverie.embedding.protocol import Embedder
 from tests.conftest import serving
+from tests.contracts.documented import Documented
 from tests.contracts.house import House, furnish
 
 if TYPE_CHECKING:
@@ -27,8 +28,26 @@ def house_url(postgres: "SharedPostgres", template: str, worker_id: str) -> Iter
 
 
 @pytest.fixture(scope="session")
+def documented() -> Documented:
+    """What the house answered, against its OpenAPI document."""
+    return Documented()
+
+
+@pytest.fixture(autouse=True)
+def as_documented(documented: Documented) -> Iterator[None]:
+    """Whatever a test of this folder asks the house, the answer is one that its OpenAPI document describes."""
+    before = len(documented.faults)
+    yield
+    assert documented.faults[before:] == []
+
+
+@pytest.fixture(scope="session")
 async def house(
-    house_url: str, redis_url: str, embedder: Embedder, tmp_path_factory: pytest.TempPathFactory
+    house_url: str,
+    redis_url: str,
+    embedder: Embedder,
+    documented: Documented,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[House]:
     """A running API over two spaces with the same users, and a person of each."""
     home: Path = tmp_path_factory.mktemp("house")
@@ -40,6 +59,7 @@ async def house(
         reverie_max_body_bytes=4 * 1024 * 1024,
     )
     async with serving(settings, embedder) as api:
+        documented.watch(api.app)
         with psycopg.connect(house_url, autocommit=True) as owner, redis.Redis.from_url(redis_url) as client:
             client.flushdb()
             yield await furnish(api, owner, client)

@@ -141,6 +141,8 @@ def _trace(person: Person) -> dict[str, str]:
 ROUTES = [
     Route("GET", "/health/live", None),
     Route("GET", "/health/ready", None),
+    Route("GET", "/admin/status", "admin"),
+    Route("GET", "/metrics", "admin"),
     Route("POST", "/memory/remember", "write", json={"user_id": USER, "traces": [{"content": "Tea at four."}]}),
     Route("GET", "/memory/recall", "read", params={"user_id": USER, "q": "password"}),
     Route("POST", "/memory/recall", "read", json={"user_id": USER, "q": "password"}),

@@ -24,10 +24,14 @@ from tests.contracts.house import ROUTES, WITH_KEY, House, Person, Route, furnis
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
-CALLERS = {"REVERIE_URL", "REVERIE_KEY", "REVERIE_CONFIG"}
+CALLERS = {"REVERIE_URL", "REVERIE_KEY", "REVERIE_PROFILE", "REVERIE_CONFIG"}
 """Variables that are no settings of the service: the command line's, and where the settings themselves are."""
+
+COMPOSE = "# --- Docker Compose"
+"""Where the variables begin that docker-compose.yml alone reads; test_compose.py holds those to it."""
 
 _ASSIGNMENT = re.compile(r"^(# )?([A-Z][A-Z0-9_]+)=(.*)$")
 
@@ -35,7 +39,8 @@ _ASSIGNMENT = re.compile(r"^(# )?([A-Z][A-Z0-9_]+)=(.*)$")
 class TestSettings:
     """.env.example against Settings."""
 
-    LINES = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    TEXT = (ROOT / ".env.example").read_text(encoding="utf-8")
+    LINES = TEXT.partition(COMPOSE)[0].splitlines()
 
     def assignments(self) -> list[tuple[bool, str, str]]:
         """(whether it is commented out, name, value) of each."""
@@ -71,7 +76,7 @@ class TestSettings:
                 load_settings(**{name.lower(): value})
 
     def test_every_one_has_a_comment(self) -> None:
-        for paragraph in "\n".join(self.LINES).split("\n\n"):
+        for paragraph in self.TEXT.split("\n\n"):
             lines = paragraph.splitlines()
             if any(_ASSIGNMENT.match(line) for line in lines):
                 assert lines[0].startswith("# "), paragraph
@@ -138,7 +143,8 @@ class TestOpenApi:
         assert names == set(document["components"]["schemas"])
 
     def test_every_route_is_described(self, document: dict[str, Any]) -> None:
-        rows = re.findall(r"^\| `([A-Z]+ /\S+)` \| (\w*) ?\|", (ROOT / "docs/api.md").read_text(), re.MULTILINE)
+        text = (ROOT / "docs/http.md").read_text(encoding="utf-8")
+        rows = re.findall(r"^\| \[`([A-Z]+ /\S+)`\]\(#\w+\) \| (\w*) ?\|", text, re.MULTILINE)
         assert dict(rows) == {route.name: route.scope or "" for route in ROUTES}
         assert {name for name, _ in rows} == operations(document)
 
@@ -155,7 +161,8 @@ class TestOpenApi:
                 continue
             media = documented["content"][answer.headers["content-type"]]
             whole = {**media["schema"], "components": document["components"]}
-            Draft202012Validator(whole).validate(answer.json())
+            is_json = answer.headers["content-type"].endswith("json")
+            Draft202012Validator(whole).validate(answer.json() if is_json else answer.text)
 
     @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
     async def test_every_path_stands_under_v1_too(self, house: House, route: Route) -> None:
@@ -241,16 +248,28 @@ class TestReadme:
         assert len(found) == 2
         assert found[1]["results"][0]["trace_id"] == found[0]["traces"][0]["trace_id"]
 
-    @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/api.md"])
+    @pytest.mark.parametrize(
+        "name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *(f"docs/{path.name}" for path in DOCUMENTS)]
+    )
     def test_links_lead_somewhere(self, name: str) -> None:
         path = ROOT / name
         for target in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
-            assert target.startswith("https://") or (path.parent / target).exists(), target
+            file, _, heading = target.partition("#")
+            there = path.parent / file if file else path
+            assert target.startswith("https://") or there.exists(), target
+            if heading and not target.startswith("https://"):
+                assert heading in _headings(there.read_text(encoding="utf-8")), target
 
     def test_the_house_is_as_contributing_draws_it(self) -> None:
         drawn = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
         rooms = {path.name for path in (ROOT / "backend/reverie").iterdir() if (path / "__init__.py").exists()}
         assert {room for room in rooms if f"  {room}/" not in drawn} == set()
+
+
+def _headings(text: str) -> set[str]:
+    """The anchors that code hosts give to the headings of a document."""
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles}
 
 
 class TestVersions:

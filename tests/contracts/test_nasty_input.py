@@ -197,3 +197,82 @@ async def test_nasty_filters_fail_nothing(nasty: httpx.AsyncClient) -> None:
             answer = await nasty.post("/memory/recall", content=body)
             assert_served_or_refused(answer, given)
             assert answer.status_code in (200, 422)
+
+
+NUMBERS = [
+    "0", "-0", "-0.0", "1", "-1", "0.5", "1.0", "37.0", "1e2", "1e-320", "5e-324", "1e-40", "1e308", "-1e308",
+    "1.7976931348623157e308", "2147483648", "-2147483649", "9007199254740993", "9223372036854775807",
+    "9223372036854775808", "18446744073709551615", "18446744073709551616", "-9223372036854775809",
+    "123456789012345678901234567890", "1" + "0" * 400, "0." + "3" * 400,
+]  # fmt: skip
+"""Numbers as JSON writes them, at and beyond the bounds of every type."""
+
+NESTED: list[tuple[str, str, str]] = [
+    ("POST", "/memory/forget", '{"user_id": "nora", "dry_run": true, "scope": {"trace_id": @}}'),
+    ("POST", "/memory/forget", '{"user_id": "nora", "dry_run": true, "scope": {"trace_ids": [@]}}'),
+    ("POST", "/memory/forget", '{"user_id": "nora", "dry_run": true, "scope": {"all": @}}'),
+    ("POST", "/memory/forget", '{"user_id": "nora", "dry_run": true, "scope": {@: true}}'),
+    ("POST", "/memory/remember", '{"user_id": "nested", "messages": [{"role": @, "content": "Tea."}]}'),
+    ("POST", "/memory/remember", '{"user_id": "nested", "messages": [{"role": "tool", "content": @}]}'),
+    ("POST", "/memory/remember", '{"user_id": "nested", "messages": [{"role": "tool", "content": "Tea.", "name": @}]}'),
+    (
+        "POST",
+        "/memory/remember",
+        '{"user_id": "nested", "messages": [{"role": "tool", "content": [{"type": "text", "text": @}, @]}]}',
+    ),
+    ("POST", "/memory/remember", '{"user_id": "nested", "traces": [@]}'),
+    ("POST", "/memory/remember", '{"user_id": "nested", "traces": [{"content": "Tea.", "salience": @}]}'),
+    ("POST", "/memory/remember", '{"user_id": "nested", "traces": [{"content": "Tea.", "embedding": [@]}]}'),
+    ("POST", "/memory/remember", '{"user_id": "nested", "traces": [{"content": "Tea.", "meta": {"a": [[@]]}}]}'),
+    ("POST", "/memory/remember", '{"user_id": "nested", "traces": [{"content": "Tea.", "source": {"a": {"b": @}}}]}'),
+    ("POST", "/memory/recall", '{"user_id": [@], "q": "tea", "recipe": "lexical"}'),
+    ("POST", "/memory/recall", '{"user_id": "nested", "q": "tea", "recipe": "lexical", "kinds": [@]}'),
+    ("POST", "/memory/recall", '{"user_id": "nested", "q": "tea", "recipe": "lexical", "heads": [@, @]}'),
+    ("POST", "/memory/recall", '{"user_id": "nested", "q": "tea", "recipe": "lexical", "roles": [@]}'),
+    ("POST", "/memory/recall", '{"user_id": "nested", "q": "tea", "recipe": "lexical", "tiers": [@]}'),
+    ("POST", "/memory/recall", '{"user_id": "nested", "q": "tea", "recipe": "lexical", "embedding": [@]}'),
+    ("POST", "/memory/recall", '{"user_id": "u", "q": "tea", "recipe": "lexical", "filter": {"meta.a": {"$lt": @}}}'),
+    ("POST", "/memory/recall", '{"user_id": "u", "q": "tea", "recipe": "lexical", "filter": {"meta.a": {"$in": [@]}}}'),
+    ("POST", "/keys", '{"name": "nested", "scopes": [@]}'),
+    ("PATCH", "/memory/traces/{trace_id}", '{"salience": 0.1, "meta": {"a": @}}'),
+]  # fmt: skip
+"""Requests with a place for a value (``@``) within another."""
+
+
+@pytest.mark.parametrize(("method", "path", "body"), NESTED, ids=[body for _, _, body in NESTED])
+async def test_nasty_values_within_others(
+    nasty: httpx.AsyncClient, trace_id: str, method: str, path: str, body: str, long: bool
+) -> None:
+    texts = NASTY if long else NASTY[::4]
+    where = path.format(trace_id=trace_id)
+    params = {"user_id": USER} if method == "PATCH" else {}
+    for number, value in enumerate([*map(json.dumps, texts), *NUMBERS, *map(json.dumps, VALUES.values())]):
+        if body.partition("@")[2].startswith(":") and not value.startswith('"'):
+            continue
+        # A text that is known already is not written.
+        content = body.replace("Tea.", f"Tea {number}.").replace("@", value).encode()
+        answer = await nasty.request(method, where, params=params, content=content)
+        assert_served_or_refused(answer, value)
+
+
+@pytest.mark.parametrize("route", WITH_BODY, ids=lambda route: route.name)
+async def test_nasty_numbers_in_the_body(house: House, nasty: httpx.AsyncClient, trace_id: str, route: Route) -> None:
+    params, body = easy(route)
+    for name in properties(house, route):
+        whole = json.dumps({**(body or {}), name: "@"})
+        for number in NUMBERS:
+            content = whole.replace('"@"', number).encode()
+            answer = await nasty.request(route.method, url(route, trace_id), params=params, content=content)
+            assert_served_or_refused(answer, number)
+
+
+@pytest.mark.parametrize("route", WITH_KEY, ids=lambda route: route.name)
+async def test_nasty_numbers_in_the_query_string(
+    house: House, nasty: httpx.AsyncClient, trace_id: str, route: Route
+) -> None:
+    params, body = easy(route)
+    for name in parameters(house, route):
+        for number in NUMBERS:
+            given = {**params, name: number}
+            answer = await nasty.request(route.method, url(route, trace_id), params=given, json=body)
+            assert_served_or_refused(answer, number)

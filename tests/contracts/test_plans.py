@@ -130,7 +130,7 @@ class WatchedSession:
     async def send(self, query: bytes, parameters: tuple[Any, ...] = ()) -> AsyncCursor[Row]:
         cursor = await self.session.send(query, parameters)
         await cursor.fetchall()
-        connection = self.session._connection
+        connection = self.session._line
         numbers = count(1)
         text = re.sub("%b", lambda _: f"${next(numbers)}", query.decode())
         prepared = "SELECT name FROM pg_prepared_statements WHERE statement = %s"

@@ -20,6 +20,7 @@ WITHOUT_A_USER = {
     "core/idempotency.sql find_claim": "as claim_key",
     "core/idempotency.sql keep_answer": "as claim_key",
     "core/idempotency.sql release_key": "as claim_key",
+    "core/idempotency.sql extend_claim": "as claim_key",
     "core/idempotency.sql delete_old_keys": "what has outlived its time goes, whosever it is; by the owner",
     "memories/queries.sql list_users": "the list of the users of a space; it names the space",
     "tiers/queries.sql has_rows": "whether a partition holds any vector, for its index; by the owner",
@@ -29,6 +30,7 @@ WITHOUT_A_USER = {
 
 SQL_IN_PYTHON = {
     "core/database.py": "the session itself: transactions, the space in force, the check of the serving role",
+    "core/pool.py": "looks whether the server lets us in, before there is a session",
     "core/migrations.py": "looks at servers that may have no table of ours yet, within Alembic's connection",
     "core/schema.py": "looks whether there is a schema at all, before anything else is opened",
     "embedded/postgres.py": "makes the role and the database that everything else needs",

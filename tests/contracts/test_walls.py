@@ -385,7 +385,7 @@ class TestSecondWallInSql:
         for _, config, owner, public in rows:
             path = next(one for one in config if one.startswith("search_path="))
             assert path.endswith("pg_temp")
-            assert owner == "reverie"
+            assert owner == house.owner.info.user
             assert not public
 
     async def test_no_partition_can_be_touched(self, house: House, serving: psycopg.AsyncConnection[Any]) -> None:

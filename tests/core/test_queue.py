@@ -13,7 +13,7 @@ async def test_a_bell_that_failed_rests(monkeypatch: pytest.MonkeyPatch) -> None
     for _ in range(5):
         assert await bell.ring(uuid4()) is False
     assert bell.errors == 1
-    monkeypatch.setattr(bell, "_silent_until", 0.0)
+    monkeypatch.setattr(bell._redis._all, "_closed_until", 0.0)
     assert await bell.ring(uuid4()) is False
     assert bell.errors == 2
     await bell.close()

@@ -30,7 +30,7 @@ def start(folder: Path, *, waits: bool, passes: bool) -> "subprocess.Popen[str]"
     (folder / "test_run.py").write_text(RUN.format(waits=waits, passes=passes))
     return subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "-c", os.devnull, str(folder)],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "REVERIE_TEST_STACK": "embedded"},
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

@@ -1,5 +1,7 @@
 """What is particular to the ONNX models; the rest is in the conformance suite."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +91,10 @@ def test_configuration_that_is_not_json_is_refused(folder: Path) -> None:
 )
 def test_prefixes_by_name(name: str, question: str, document: str) -> None:
     assert prefixes_of(name) == (question, document)
+
+
+def test_the_runtime_keeps_nothing_for_its_maker(tmp_path: Path) -> None:
+    # It would write a device id and a queue of reports under HOME as soon as it is loaded.
+    command = [sys.executable, "-c", "import reverie.embedding.onnx"]
+    subprocess.run(command, env={"HOME": str(tmp_path)}, check=True)  # noqa: S603
+    assert list(tmp_path.rglob("*")) == []

@@ -4,7 +4,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,17 @@ import pytest
 from psycopg import sql
 from tests.servers import PASSWORD, SharedPostgres, SharedServers
 
+from reverie.core import schema
 from reverie.embedded.account import Place, account_for, servers_folder
 from reverie.embedded.home import Home
 from reverie.embedded.postgres import OWNER, SUPERUSER, Postgres
 
 _numbers = itertools.count()
+
+ADDED = "29990101_added"
+"""The revision of a test's own migration."""
+
+AddMigration = Callable[..., None]
 
 
 @pytest.fixture(params=[18, 16], ids=["postgres-18", "postgres-16"])
@@ -27,6 +33,27 @@ def empty_database(request: pytest.FixtureRequest, shared_servers: SharedServers
     name = f"migrate_{os.getpid()}_{next(_numbers)}"
     yield server.create(name)
     server.drop(name)
+
+
+@pytest.fixture
+def add_migration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AddMigration:
+    """Adds a migration to those of this version: ``add_migration(upgrade="op.execute('…')", room={})``."""
+
+    def add(upgrade: str, downgrade: str = "pass", room: dict[str, float] | None = None) -> None:
+        before = schema.needed()
+        shutil.copytree(schema.FOLDER, tmp_path / "alembic")
+        monkeypatch.setattr(schema, "FOLDER", tmp_path / "alembic")
+        (tmp_path / "alembic" / "versions" / f"{ADDED}.py").write_text(
+            f"from alembic import op\n"
+            f"from reverie.core.migrations import build_index\n"
+            f'revision = "{ADDED}"\n'
+            f'down_revision = "{before}"\n'
+            f"ROOM = {room or {}!r}\n"
+            f"def upgrade():\n    {upgrade}\n"
+            f"def downgrade():\n    {downgrade}\n"
+        )
+
+    return add
 
 
 class Cluster:

@@ -10,11 +10,10 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from tests.migrations.catalog import catalog, migrate
 from tests.migrations.conftest import Cluster
 from tests.servers import SharedPostgres
 
@@ -26,35 +25,6 @@ from reverie.tiers.partitions import ensure_partitions
 
 ROOT = Path(__file__).parents[2]
 MOMENT = datetime(2026, 11, 18, 12, tzinfo=UTC)
-
-CATALOG = """
-    SELECT 'column', c.relname, a.attname, format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull || ' '
-           || a.attgenerated::text || a.attidentity::text || ' ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
-    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-    LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
-    UNION ALL
-    SELECT 'constraint', c.conrelid::regclass::text, c.conname, pg_get_constraintdef(c.oid)
-    FROM pg_constraint c WHERE c.connamespace = 'public'::regnamespace AND c.contype IN ('p', 'u', 'c', 'f')
-    UNION ALL
-    SELECT 'index', i.indrelid::regclass::text, i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid)
-    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relnamespace = 'public'::regnamespace
-    UNION ALL
-    SELECT 'table', c.relname, c.relkind::text, coalesce(pg_get_partkeydef(c.oid), '')
-    FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
-"""
-
-
-def catalog(connection: "psycopg.Connection[tuple[Any, ...]]") -> set[tuple[Any, ...]]:
-    """Everything that the models say of a database, as PostgreSQL itself prints it."""
-    return {row for row in connection.execute(CATALOG).fetchall() if row[1] != "alembic_version"}
-
-
-def downgrade(url: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(ROOT / "alembic"))
-    config.attributes["url"] = url
-    command.downgrade(config, "base")
 
 
 async def fill(url: str) -> None:
@@ -106,7 +76,7 @@ async def test_up_down_and_up_again_with_rows(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as connection:
         before = catalog(connection)
     await fill(empty_database)
-    downgrade(empty_database)
+    migrate(empty_database, "base")
     assert schema.current(empty_database) is None
     with psycopg.connect(empty_database, autocommit=True) as connection:
         assert catalog(connection) == set()

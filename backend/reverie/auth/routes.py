@@ -5,10 +5,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 
+from reverie.auth import examples
 from reverie.auth.dependencies import Admin, Keys
 from reverie.auth.schemas import KeyIn, KeyPage, NewKeyOut
 from reverie.core.database import Database
-from reverie.core.http import Json, body_of, described, problems, query_of
+from reverie.core.http import Json, answered, body_of, described, problems, query_of
 from reverie.core.idempotency import Idempotency, idempotency
 from reverie.core.paging import PageQuery, next_cursor
 
@@ -23,12 +24,18 @@ async def _database(request: Request) -> Database:
 DatabaseOf = Annotated[Database, Depends(_database)]
 
 
+_REVOKE = {"revoke": {"operationId": "revoke_key", "parameters": {"key_id": "$response.body#/id"}}}
+
+
 @router.post(
     "",
     status_code=201,
     response_model=NewKeyOut,
-    responses=problems(400, 403, 409, 413, 422),
-    openapi_extra=described(body=KeyIn),
+    responses={
+        201: answered("Made", links=_REVOKE, made=examples.MADE, repeated=examples.REPEATED),
+        **problems(400, 409, 415, 422),
+    },
+    openapi_extra=described(body=KeyIn, once=True, key=examples.NEW),
 )
 async def create_key(
     principal: Admin,
@@ -47,7 +54,15 @@ async def create_key(
     return Json(made.model_dump(), 201)
 
 
-@router.get("", response_model=KeyPage, responses=problems(403, 422), openapi_extra=described(query=PageQuery))
+_NEXT = {"next": {"operationId": "list_keys", "parameters": {"cursor": "$response.body#/next_cursor"}}}
+
+
+@router.get(
+    "",
+    response_model=KeyPage,
+    responses={200: answered("A page of keys", links=_NEXT, page=examples.PAGE), **problems(422)},
+    openapi_extra=described(query=PageQuery),
+)
 async def list_keys(principal: Admin, page: Annotated[PageQuery, Depends(query_of(PageQuery))], keys: Keys) -> Json:
     """The keys of the caller's space, newest first, without their text."""
     items = await keys.page(principal.space_id, page.before(), page.limit)
@@ -55,7 +70,7 @@ async def list_keys(principal: Admin, page: Annotated[PageQuery, Depends(query_o
     return Json({"items": [item.model_dump() for item in items], "next_cursor": cursor})
 
 
-@router.delete("/{key_id}", status_code=204, responses=problems(403, 404, 422))
+@router.delete("/{key_id}", status_code=204, responses={204: {"description": "Ended"}, **problems(404, 422)})
 async def revoke_key(principal: Admin, key_id: UUID, keys: Keys) -> None:
     """Ends a key at once."""
     await keys.revoke(principal.space_id, key_id)

@@ -8,13 +8,13 @@ from pydantic import Field, field_validator
 
 from reverie.auth.principal import Scope
 from reverie.core.http import Answer, Schema
-from reverie.text.fields import storable_text
+from reverie.text.fields import STORABLE, storable_text
 
 
 class KeyIn(Schema):
     """A key to make."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(min_length=1, max_length=100, json_schema_extra={"pattern": STORABLE})]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=3, default_factory=lambda: ["read", "write"])]
 
     @field_validator("name")

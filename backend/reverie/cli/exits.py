@@ -10,6 +10,8 @@ UNAVAILABLE = 69
 """sysexits.h: EX_UNAVAILABLE."""
 CONFIGURATION = 78
 """sysexits.h: EX_CONFIG."""
+INTERRUPTED = 130
+"""What shells report of a command that Ctrl-C ended: 128 and the number of SIGINT."""
 
 MEANINGS = {
     DONE: "done",
@@ -18,6 +20,7 @@ MEANINGS = {
     NOTHING: "nothing was found, or a part was rejected",
     UNAVAILABLE: "the service cannot be reached or is not ready",
     CONFIGURATION: "a setting is wrong, or Reverie cannot start",
+    INTERRUPTED: "interrupted by Ctrl-C",
 }
 """What each code says, for the help."""
 
@@ -59,3 +62,9 @@ class Misconfigured(Failure):
     """A setting is wrong or missing."""
 
     code = CONFIGURATION
+
+
+class Interrupted(Failure):
+    """Ctrl-C ended it."""
+
+    code = INTERRUPTED

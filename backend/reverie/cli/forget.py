@@ -7,7 +7,7 @@ import typer
 
 from reverie.cli.client import Client, connect
 from reverie.cli.exits import Misused, Nothing
-from reverie.cli.options import AsJson, Key, TraceIds, Url, User, example
+from reverie.cli.options import AsJson, Key, Profile, TraceIds, Url, User, example
 from reverie.cli.output import remark, show, show_json
 from reverie.cli.text import count
 
@@ -31,6 +31,7 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     url: Url = None,
     key: Key = None,
+    profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
     """Forget traces of a user, after asking.
@@ -40,7 +41,7 @@ def forget(
     if bool(trace) == everything:
         raise Misused("Say what to forget: either --trace ID (as often as needed) or --all.")
     body = {"user_id": user, "scope": _scope(trace or []), "reason": reason}
-    with connect(url, key) as client:
+    with connect(url, key, profile) as client:
         if not (dry_run or yes):
             _ask(client, body, user)
         answer = client.post("/memory/forget", body | {"dry_run": dry_run})

@@ -1,7 +1,10 @@
 """`reverie import`: a file of traces or chat messages, in batches."""
 
+import gzip
 import sys
 import time
+import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,23 +14,32 @@ from typing import Annotated, Any, BinaryIO
 import typer
 
 from reverie.cli.client import Client, connect
-from reverie.cli.exits import Failure, Misused, Nothing, Refused
+from reverie.cli.exits import Failure, Interrupted, Misused, Nothing, Refused, Unavailable
 from reverie.cli.lines import Fault, Item, Passed, read
-from reverie.cli.options import AsJson, Key, Url, example
+from reverie.cli.options import AsJson, Key, Profile, Url, example
 from reverie.cli.output import console, remark, show, show_json
 from reverie.cli.text import count
 
 TEXTS = 100
 """Traces of a batch that the service encodes before it answers."""
 
-VECTORS = 1000
-"""Traces of a batch that all bring their embedding."""
+UNENCODED = 1000
+"""Traces of a batch that need no encoding: they bring their embedding, or are known already."""
 
 BATCH_BYTES = 2 * 1024 * 1024
-"""JSON of a batch of texts; one with embeddings may have eight times as much."""
+"""JSON of a batch of texts; one that needs no encoding may have eight times as much."""
 
 HELD = 5000
 """Traces that wait for their batch to fill, over all users of a file."""
+
+PERSISTENCE = 120.0
+"""Seconds for which a service that is away, or busy, is asked again."""
+
+WINDOW, REFRESH, TOLD_EVERY = 10.0, 0.1, 10.0
+"""Seconds over which the pace is taken, between two updates of the bar, and between two lines without a terminal."""
+
+GZIP = b"\x1f\x8b"
+"""How a file begins that is packed (RFC 1952)."""
 
 LISTED = 20
 """Rejected lines that are shown; --json lists all."""
@@ -36,6 +48,7 @@ ALONE = "None of the traces was accepted: "
 """How the service begins its refusal of a single trace."""
 
 Advance = Callable[[int], None]
+"""Takes how many bytes of the file were read so far."""
 
 
 @dataclass
@@ -61,31 +74,43 @@ class Tally:
             "rejections": [{"line": fault.line, "error": fault.reason} for fault in self.rejected],
         }
 
+    @property
+    def done(self) -> int:
+        """Traces that the service has answered for."""
+        return self.stored + self.duplicate
+
     def sentence(self) -> str:
-        """The same for people."""
+        """The same on one line."""
         parts = [f"{self.stored} stored", f"{self.duplicate} known already", f"{len(self.rejected)} rejected"]
         return ", ".join([*parts, *([f"{self.passed} without text passed over"] if self.passed else [])])
 
 
 class Batches:
-    """Gathers traces by user and sends them; every user's stay in the order of the file."""
+    """Gathers traces by user and sends them; every user's stay in the order of the file.
+
+    Once a user's batch was known already as a whole, the next ones are larger: an import that goes on where it was
+    broken off soon passes what is there.
+    """
 
     def __init__(self, client: Client, tally: Tally) -> None:
         self._client = client
         self._tally = tally
         self._waiting: dict[str, list[Item]] = {}
+        self._known: set[str] = set()
         self._held = 0
 
     def add(self, item: Item) -> None:
         """Takes a trace, and sends its user's when they are enough for a batch."""
         batch = self._waiting.setdefault(item.user, [])
         brings = "embedding" in item.trace
-        if batch and (("embedding" in batch[0].trace) != brings or _bytes(batch) + item.size > _most_bytes(brings)):
+        unencoded = brings or item.user in self._known
+        most_bytes = BATCH_BYTES * (8 if unencoded else 1)
+        if batch and (("embedding" in batch[0].trace) != brings or _bytes(batch) + item.size > most_bytes):
             self._send(item.user)
             batch = self._waiting.setdefault(item.user, [])
         batch.append(item)
         self._held += 1
-        if len(batch) >= (VECTORS if brings else TEXTS):
+        if len(batch) >= (UNENCODED if unencoded else TEXTS):
             self._send(item.user)
         elif self._held >= HELD:
             self.flush()
@@ -108,6 +133,10 @@ class Batches:
             return
         if answer["operation_id"]:
             self._tally.operations.append(answer["operation_id"])
+        if all(made["status"] == "duplicate" for made in answer["traces"]):
+            self._known.add(user)
+        else:
+            self._known.discard(user)
         for item, made in zip(batch, answer["traces"], strict=True):
             match made["status"]:
                 case "stored":
@@ -130,61 +159,131 @@ class Batches:
             self._remember(user, [item])
 
 
+class Source:
+    """The lines of a file, packed by gzip or not; ``fault`` says why it could not be read to its end."""
+
+    def __init__(self, name: str, raw: BinaryIO, size: int | None, *, packed: bool) -> None:
+        self.size = size
+        self.fault: str | None = None
+        self._name = name
+        self._raw = raw
+        self._packed = packed
+
+    def lines(self, advance: Advance) -> Iterator[bytes]:
+        """Each line, after saying how far it is."""
+        number = read = 0
+        try:
+            for line in gzip.GzipFile(fileobj=self._raw) if self._packed else self._raw:
+                read += len(line)
+                number += 1
+                advance(self._raw.tell() if self._packed else read)
+                yield line
+        except (OSError, EOFError, zlib.error) as error:
+            reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+            self.fault = f"{self._name} cannot be read beyond line {number} ({reason})."
+
+
+class Pace:
+    """How many traces a second, over the last WINDOW seconds or since it was last asked, whichever is longer."""
+
+    def __init__(self, began: float) -> None:
+        self._seen = deque([(began, 0)])
+
+    def rate(self, now: float, done: int) -> float:
+        """Traces a second, given the time and how many are done."""
+        self._seen.append((now, done))
+        while len(self._seen) > 2 and now - self._seen[1][0] >= WINDOW:
+            self._seen.popleft()
+        then, before = self._seen[0]
+        return (done - before) / (now - then) if now > then else 0.0
+
+
 def register(app: typer.Typer) -> None:
     """Adds the commands of this file."""
     app.command(
         "import",
         epilog=example(
             "reverie import chat.jsonl --user ann",
+            "reverie import everything.jsonl.gz --strict --profile work",
             'echo \'{"role": "user", "content": "Hello"}\' | reverie import - --user ann --conversation c1',
         ),
     )(import_file)
 
 
 def import_file(
-    file: Annotated[str, typer.Argument(metavar="FILE.jsonl", help="The file; `-` is standard input.")],
+    file: Annotated[str, typer.Argument(metavar="FILE.jsonl", help="The file, also packed; `-` is standard input.")],
     user: Annotated[str | None, typer.Option("--user", "-u", help="Whose memory, where a line has no user_id.")] = None,
     conversation: Annotated[
         str | None, typer.Option(help="Which conversation, where a line has no conversation_id.")
     ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first line that is rejected.")] = False,
     url: Url = None,
     key: Key = None,
+    profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
     """Remember a file of traces or chat messages.
 
     The file holds one JSON object a line: a trace as the API takes it, a chat message with role and content, or a
-    conversation {"messages": […]}. Importing a file again, also one that has grown, doubles nothing; an import that
-    broke off goes on in that way.
+    conversation {"messages": […]}. It may be packed by gzip.
+
+    An import that was broken off, by Ctrl-C, by a kill or by a service that stayed away, goes on with the same
+    command and stores nothing twice: the store itself knows what is there, and nothing is kept beside it. A line
+    that names neither external_id nor occurred_at is known by all lines up to it, so a file may grow between two
+    imports; lines changed further up make those below them new. What was forgotten meanwhile is remembered again.
+
+    Lines that are rejected are listed with their numbers, and the others are stored; the exit code is then 3.
+    Correct them in a file of their own. With --strict nothing is read after the first of them.
     """
-    tally = Tally()
-    with connect(url, key) as client, _opened(file) as source:
+    tally, began = Tally(), time.monotonic()
+    with connect(url, key, profile, persistence=PERSISTENCE, told=remark) as client, _opened(file) as source:
         batches = Batches(client, tally)
         try:
             with _progress(source, tally) as advance:
-                for found in read(_counted(source, advance), user, conversation):
+                for found in read(source.lines(advance), user, conversation):
                     if isinstance(found, Item):
                         batches.add(found)
                     elif isinstance(found, Passed):
                         tally.passed += 1
                     else:
                         tally.rejected.append(found)
+                    if strict and tally.rejected:
+                        break
                 batches.flush()
+        except KeyboardInterrupt:
+            raise Interrupted(f"Interrupted. {_so_far(tally)}") from None
+        except Unavailable as away:
+            raise Unavailable(f"{away} {_so_far(tally)}") from None
         except Failure as failure:
-            raise type(failure)(f"{failure} So far {tally.sentence()}; the same command goes on from there.") from None
+            raise type(failure)(f"{failure} So far {tally.sentence()}.") from None
     tally.rejected.sort(key=lambda fault: fault.line)
     if as_json:
         show_json(tally.document())
     else:
-        _tell(tally)
+        _tell(tally, time.monotonic() - began)
+    if source.fault:
+        raise Misused(source.fault)
     if tally.rejected:
-        raise Nothing(f"{count(len(tally.rejected), 'trace was', 'traces were')} rejected.")
-    if not tally.stored and not tally.duplicate:
+        end = "; nothing was read after the first" if strict else ""
+        raise Nothing(f"{count(len(tally.rejected), 'trace was', 'traces were')} rejected{end}.")
+    if not tally.done:
         raise Nothing(f"There is nothing to remember in {file}.")
 
 
-def _tell(tally: Tally) -> None:
-    show(tally.sentence() + ".")
+def _so_far(tally: Tally) -> str:
+    return f"So far {tally.sentence()}; the same command goes on from there."
+
+
+def _tell(tally: Tally, seconds: float) -> None:
+    figures = {
+        "stored": count(tally.stored),
+        "known already": count(tally.duplicate),
+        "rejected": count(len(tally.rejected)),
+        "without text": count(tally.passed),
+        "seconds": f"{seconds:.1f}",
+        "traces a second": count(round(tally.done / seconds)),
+    }
+    show(*(f"{name:<15} {figure:>11}" for name, figure in figures.items()))
     if tally.pending:
         show(f"{count(tally.pending, 'vector')} follow in the background (reverie operation {tally.operations[-1]}).")
     remark(*(f"line {fault.line}: {fault.reason}" for fault in tally.rejected[:LISTED]))
@@ -193,60 +292,65 @@ def _tell(tally: Tally) -> None:
 
 
 @contextmanager
-def _opened(file: str) -> Iterator[BinaryIO]:
+def _opened(file: str) -> Iterator[Source]:
     if file == "-":
-        yield sys.stdin.buffer
+        yield Source("Standard input", sys.stdin.buffer, None, packed=False)
         return
     try:
-        source = Path(file).open("rb")  # noqa: SIM115 - closed below
+        raw = Path(file).open("rb")  # noqa: SIM115 - closed below
         # A folder can be opened on some systems; what fails is the first read.
-        source.peek(1)
+        begins = raw.peek(2)
     except OSError as error:
-        raise Misused(f"{file} cannot be read ({error.strerror}).") from None
-    with source:
-        yield source
-
-
-def _counted(source: BinaryIO, advance: Advance) -> Iterator[bytes]:
-    for line in source:
-        advance(len(line))
-        yield line
+        raise Misused(
+            f"{file} cannot be read ({error.strerror}): name a file of your own, or - for standard input."
+        ) from None
+    with raw:
+        size = Path(file).stat().st_size
+        yield Source(file, raw, size or None, packed=begins.startswith(GZIP))
 
 
 @contextmanager
-def _progress(source: BinaryIO, tally: Tally) -> Iterator[Advance]:
+def _progress(source: Source, tally: Tally) -> Iterator[Advance]:
     """On a terminal a bar over the bytes of the file; elsewhere a line every ten seconds. Both on standard error."""
+    pace = Pace(time.monotonic())
     if not sys.stderr.isatty():
-        yield _told_now_and_then(tally)
+
+        def tell(now: float, read: int) -> None:
+            share = f", {100 * read / source.size:.0f} % read" if source.size else ""
+            remark(f"{_paced(tally, pace.rate(now, tally.done))}{share} …", style="dim")
+
+        yield _every(TOLD_EVERY, tell)
         return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    size = Path(source.name).stat().st_size if source is not sys.stdin.buffer else None
-    columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=size)
+        task = bar.add_task(tally.sentence(), total=source.size)
 
-        def advance(amount: int) -> None:
-            bar.update(task, advance=amount, description=tally.sentence())
+        def draw(now: float, read: int) -> None:
+            bar.update(task, completed=read, description=_paced(tally, pace.rate(now, tally.done)))
 
-        yield advance
+        draw(time.monotonic(), 0)
+        yield _every(REFRESH, draw)
 
 
-def _told_now_and_then(tally: Tally) -> Advance:
+def _every(seconds: float, do: Callable[[float, int], None]) -> Advance:
+    """Calls ``do`` with the time and the bytes read, but not more often than that."""
     last = time.monotonic()
 
-    def advance(_amount: int) -> None:
+    def advance(read: int) -> None:
         nonlocal last
-        if time.monotonic() - last > 10:
-            last = time.monotonic()
-            remark(f"{tally.sentence()} …", style="dim")
+        now = time.monotonic()
+        if now - last >= seconds:
+            last = now
+            do(now, read)
 
     return advance
 
 
+def _paced(tally: Tally, rate: float) -> str:
+    return f"{tally.sentence()}, {rate:.0f}/s"
+
+
 def _bytes(batch: list[Item]) -> int:
     return sum(item.size for item in batch)
-
-
-def _most_bytes(brings_embedding: bool) -> int:
-    return BATCH_BYTES * (8 if brings_embedding else 1)

@@ -7,8 +7,8 @@ from uuid import UUID
 import typer
 
 from reverie.auth.principal import SCOPES
-from reverie.cli.exits import Misused, Nothing
-from reverie.cli.options import AsJson, Key, Url, example
+from reverie.cli.exits import Misused, Nothing, Unavailable
+from reverie.cli.options import AsJson, Key, Profile, Url, example
 from reverie.cli.output import rows, show, show_json, table
 from reverie.cli.text import moment
 
@@ -98,6 +98,12 @@ class OverHttp:
     def create(self, name: str, scopes: list[str]) -> dict[str, Any]:
         with self._client as client:
             made: dict[str, Any] = client.post("/keys", {"name": name, "scopes": scopes})
+        if made["key"] is None:
+            # The answer with its text was lost on the way, and no repetition shows it.
+            raise Unavailable(
+                "The connection broke while the key was made, and its text is lost: "
+                f"`reverie key revoke {made['id']}`, then make another."
+            )
         return made
 
     def newest(self) -> list[dict[str, Any]]:
@@ -110,7 +116,7 @@ class OverHttp:
             client.delete(f"/keys/{key_id}")
 
 
-def keys_of(space: str | None, url: str | None, key: str | None) -> Keys:
+def keys_of(space: str | None, url: str | None, key: str | None, profile: str | None) -> Keys:
     """The way to the keys that are meant.
 
     Raises:
@@ -120,11 +126,11 @@ def keys_of(space: str | None, url: str | None, key: str | None) -> Keys:
     from reverie.core.config import load_settings
 
     settings = load_settings()
-    if url is None and settings.database_url is not None:
+    if url is None and profile is None and settings.database_url is not None:
         return InDatabase(settings, space or "default")
     if space is not None:
         raise Misused("--space needs DATABASE_URL; over HTTP the keys of your own key's space are meant.")
-    return OverHttp(connect(url, key))
+    return OverHttp(connect(url, key, profile))
 
 
 def register(app: typer.Typer) -> None:
@@ -139,13 +145,14 @@ def create(
     space: Space = None,
     url: Url = None,
     key: Key = None,
+    profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key, by default to read and write; it is shown this once. A space that is new is made as well."""
     scopes = scope or ["read", "write"]
     if wrong := [one for one in scopes if one not in SCOPES]:
         raise Misused(f"--scope takes read, write or admin, not {wrong[0]!r}.")
-    made = keys_of(space, url, key).create(name, scopes)
+    made = keys_of(space, url, key, profile).create(name, scopes)
     if as_json:
         show_json(made)
     else:
@@ -153,9 +160,15 @@ def create(
 
 
 @commands.command("list", epilog=example("reverie key list"))
-def list_keys(space: Space = None, url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
+def list_keys(
+    space: Space = None,
+    url: Url = None,
+    key: Key = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
     """List the newest 100 keys of a space, without their text."""
-    found = keys_of(space, url, key).newest()
+    found = keys_of(space, url, key, profile).newest()
     if as_json:
         show_json(found)
         return
@@ -169,9 +182,10 @@ def revoke(
     space: Space = None,
     url: Url = None,
     key: Key = None,
+    profile: Profile = None,
 ) -> None:
     """End a key."""
-    keys_of(space, url, key).revoke(key_id)
+    keys_of(space, url, key, profile).revoke(key_id)
     show(f"{key_id} is revoked.")
 
 

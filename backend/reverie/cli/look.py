@@ -7,7 +7,7 @@ import typer
 
 from reverie.cli.client import connect
 from reverie.cli.exits import Nothing, Unavailable
-from reverie.cli.options import AsJson, Cursor, Key, Limit, Url, User, example
+from reverie.cli.options import AsJson, Cursor, Key, Limit, Profile, Url, User, example
 from reverie.cli.output import remark, rows, show, show_json, table
 from reverie.cli.text import count, moment, one_line
 
@@ -30,11 +30,12 @@ def traces(
     cursor: Cursor = None,
     url: Url = None,
     key: Key = None,
+    profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
     """List what is remembered of a user, newest first."""
     query = {"user_id": user, "kind": kind, "conversation_id": conversation, "limit": limit, "cursor": cursor}
-    with connect(url, key) as client:
+    with connect(url, key, profile) as client:
         page = client.get("/memory/traces", query)
     made = table("id", "when", "who", "kind", "what", whole=("id", "kind"))
     made.columns[-1].no_wrap = True
@@ -51,9 +52,16 @@ def traces(
     _show_page(page, made, cells, f"Nothing of {user} is remembered.", as_json=as_json)
 
 
-def users(limit: Limit = 50, cursor: Cursor = None, url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
+def users(
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    url: Url = None,
+    key: Key = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
     """List the users whose memory is kept, newest first."""
-    with connect(url, key) as client:
+    with connect(url, key, profile) as client:
         page = client.get("/memory/users", {"limit": limit, "cursor": cursor})
     made = table("user", "kind", "traces", "since", "changed", right=("traces",))
     cells = [
@@ -67,10 +75,11 @@ def operation(
     operation_id: Annotated[UUID, typer.Argument(help="The id that an answer named.")],
     url: Url = None,
     key: Key = None,
+    profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how far a piece of background work has come."""
-    with connect(url, key) as client:
+    with connect(url, key, profile) as client:
         found = client.get(f"/operations/{operation_id}")
     if as_json:
         show_json(found)
@@ -82,9 +91,9 @@ def operation(
         remark(f"{count(found['attempts'], 'attempt')}; the last one failed: {found['error']}")
 
 
-def health(url: Url = None, as_json: AsJson = False) -> None:
+def health(url: Url = None, profile: Profile = None, as_json: AsJson = False) -> None:
     """Show whether the service can serve, and which part is down."""
-    with connect(url, None, needs_key=False) as client:
+    with connect(url, None, profile, needs_key=False) as client:
         found = client.get("/health/ready", also=(503,))
     if as_json:
         show_json(found)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from reverie.cli import exits, forget, importing, keys, look, recall, remember, serve, up
+from reverie.cli import exits, forget, importing, keys, look, profiles, recall, remember, serve, status, up
 from reverie.core.errors import SettingsError, StartError
 
 
@@ -75,7 +75,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    epilog="\b\nExit codes:\n" + "\n".join(f"  {code:>2}  {meaning}" for code, meaning in exits.MEANINGS.items()),
+    epilog="\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in exits.MEANINGS.items()),
 )
 
 
@@ -87,12 +87,12 @@ def reverie(
 ) -> None:
     """The memory of AI agents, kept in PostgreSQL.
 
-    `reverie up` starts it here; the other commands talk to a running service, by default the one on this machine, else
-    the one that --url and --key, or REVERIE_URL and REVERIE_KEY, name.
+    `reverie up` starts it here; the other commands talk to a running service: the one that --url and --key name, or
+    REVERIE_URL and REVERIE_KEY, or a profile that `reverie profile` keeps; else the one on this machine.
     """
 
 
-for group in (up, remember, recall, importing, forget, look, keys, serve):
+for group in (up, remember, recall, importing, forget, look, status, keys, profiles, serve):
     group.register(app)
 
 

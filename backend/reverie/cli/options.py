@@ -5,16 +5,42 @@ from uuid import UUID
 
 import typer
 
+
+def profile_names(incomplete: str) -> list[str]:
+    """For the shell: the profiles whose names begin so."""
+    from reverie.cli import profile_file
+    from reverie.cli.exits import Failure
+
+    try:
+        known = profile_file.read().known
+    except Failure:
+        return []
+    return [name for name in known if name.startswith(incomplete)]
+
+
 Url = Annotated[
     str | None,
     typer.Option(
-        "--url", envvar="REVERIE_URL", help="Where the service is; by default on this machine, at REVERIE_PORT."
+        "--url",
+        envvar="REVERIE_URL",
+        help="Where the service is; by default the profile's, else on this machine at REVERIE_PORT.",
     ),
 ]
 Key = Annotated[
     str | None,
     typer.Option(
-        "--key", envvar="REVERIE_KEY", help="The API key; by default the one in the file `key` of REVERIE_HOME."
+        "--key",
+        envvar="REVERIE_KEY",
+        help="The API key; by default the profile's, else the one in the file `key` of REVERIE_HOME.",
+    ),
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        envvar="REVERIE_PROFILE",
+        help="A service that `reverie profile` keeps, for what --url and --key do not say.",
+        autocompletion=profile_names,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

@@ -7,7 +7,7 @@ import typer
 
 from reverie.cli.client import connect
 from reverie.cli.exits import Nothing
-from reverie.cli.options import AsJson, Key, Url, example
+from reverie.cli.options import AsJson, Key, Profile, Url, example
 from reverie.cli.output import marked, remark, rows, show, show_json, table
 from reverie.cli.text import count, degraded, moment, one_line, passage, pattern, plain
 from reverie.recall.recipes import RecipeName
@@ -45,6 +45,7 @@ def recall(
     explain: Annotated[bool, typer.Option("--explain", help="Show how each result came about.")] = False,
     url: Url = None,
     key: Key = None,
+    profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
     """Find what was remembered about a question, best first."""
@@ -61,7 +62,7 @@ def recall(
         "conversation_id": conversation,
         "explain": explain,
     }
-    with connect(url, key) as client:
+    with connect(url, key, profile) as client:
         answer = client.post("/memory/recall", asked)
     if as_json:
         show_json(answer)

@@ -8,7 +8,7 @@ import typer
 
 from reverie.cli.client import connect
 from reverie.cli.exits import Misused
-from reverie.cli.options import AsJson, Key, Url, User, example
+from reverie.cli.options import AsJson, Key, Profile, Url, User, example
 from reverie.cli.output import remark, show, show_json
 from reverie.cli.text import degraded
 
@@ -46,6 +46,7 @@ def remember(
     meta: Annotated[str | None, typer.Option(help="A JSON object that is kept with it.")] = None,
     url: Url = None,
     key: Key = None,
+    profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
     """Remember one text; when this returns, it is durable."""
@@ -61,7 +62,7 @@ def remember(
         "meta": None if meta is None else _object(meta),
     }
     given = {name: value for name, value in trace.items() if value is not None}
-    with connect(url, key) as client:
+    with connect(url, key, profile) as client:
         answer = client.post("/memory/remember", {"user_id": user, "traces": [given]})
     if as_json:
         show_json(answer)

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 UVICORN_DID_NOT_START = 3
 """uvicorn's own exit code: a fault that it has logged."""
+
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept: longer than balancers and clients keep theirs, who would send into its end."""
 
 
 def register(app: typer.Typer) -> None:
@@ -35,20 +40,32 @@ def api(
     import uvicorn
 
     from reverie.core.config import load_settings
+    from reverie.core.connections import LAST_SECONDS, Door, Workers, allow_connections
+    from reverie.core.metrics import shared_folder
 
     settings = load_settings(reverie_host=host, reverie_port=port)
+    allow_connections(settings.reverie_max_connections)
     options: dict[str, Any] = {
         "host": settings.reverie_host,
         "port": settings.reverie_port,
+        "http": Door(settings.reverie_max_connections, settings.reverie_grace_seconds),
+        "ws": "none",
+        "backlog": settings.reverie_max_connections,
+        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        "timeout_graceful_shutdown": settings.reverie_grace_seconds + LAST_SECONDS,
         "log_level": "warning",
+        "log_config": None,
         "access_log": False,
         "lifespan": "on",
-        "timeout_graceful_shutdown": 10,
     }
     if workers > 1:
         # uvicorn starts a process that ends again and again: what none of them could mend is found here.
         asyncio.run(_start_once(settings))
-        uvicorn.run("reverie.app:create_app", factory=True, workers=workers, **options)
+        with shared_folder():
+            shared = Workers(uvicorn.Config("reverie.app:create_app", factory=True, workers=workers, **options))
+            shared.run()
+        if shared.failed:
+            sys.exit(UVICORN_DID_NOT_START)
     else:
         _serve_here(settings, options)
 
@@ -66,21 +83,35 @@ def _serve_here(settings: "Settings", options: dict[str, Any]) -> None:
     import uvicorn
 
     from reverie.app import create_app
+    from reverie.core.connections import Server
+    from reverie.core.telemetry import configure_logging
 
+    configure_logging(settings.reverie_log_level)
     app = Told(create_app(settings))
-    server = uvicorn.Server(uvicorn.Config(app, **options))
-    logging.getLogger("uvicorn.error").addFilter(lambda _record: app.refusal is None)
-    try:
-        server.run()
-    except KeyboardInterrupt:
-        pass
-    except SystemExit:
-        if app.refusal is None:
-            raise
+    server = Server(uvicorn.Config(app, **options))
+    with _heard_while(lambda: app.refusal is None):
+        try:
+            server.run()
+        except KeyboardInterrupt:
+            pass
+        except SystemExit:
+            if app.refusal is None:
+                raise
     if app.refusal is not None:
         raise app.refusal
     if not server.started:
         sys.exit(UVICORN_DID_NOT_START)
+
+
+@contextmanager
+def _heard_while(wanted: Callable[[], bool]) -> Iterator[None]:
+    """What uvicorn says of errors is logged as long as it is ``wanted``."""
+    logger, only = logging.getLogger("uvicorn.error"), lambda _record: wanted()
+    logger.addFilter(only)
+    try:
+        yield
+    finally:
+        logger.removeFilter(only)
 
 
 class Told:
@@ -116,7 +147,11 @@ def worker() -> None:
 
 
 def migrate() -> None:
-    """Create or upgrade the schema of DATABASE_URL."""
+    """Create or upgrade the schema of DATABASE_URL.
+
+    Readers and writers go on meanwhile, and one that was broken off is finished by the next. The disk of the server
+    cannot be seen from here: look that it has room.
+    """
     from reverie.cli.output import show
     from reverie.core.config import load_settings
     from reverie.core.migrations import upgrade
@@ -125,5 +160,5 @@ def migrate() -> None:
     settings = load_settings()
     if settings.database_url is None:
         raise StartError("DATABASE_URL is not set: name the PostgreSQL database to migrate.")
-    upgrade(settings.database_url)
+    upgrade(settings.database_url, tell=show)
     show(f"The schema is at {needed()}.")

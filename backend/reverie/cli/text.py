@@ -47,9 +47,10 @@ def moment(value: str | None) -> str:
     return day if (when.hour, when.minute) == (0, 0) else f"{day}, {when:%H:%M}"
 
 
-def count(number: int, one: str, many: str | None = None) -> str:
-    """``1 trace``, ``12 480 traces``."""
-    return f"{number:,}".replace(",", " ") + f" {one if number == 1 else many or one + 's'}"
+def count(number: int, one: str = "", many: str | None = None) -> str:
+    """``1 trace``, ``12 480 traces``; without words the number alone."""
+    digits = f"{number:,}".replace(",", " ")
+    return f"{digits} {one if number == 1 else many or one + 's'}" if one else digits
 
 
 def degraded(names: Iterable[str]) -> list[str]:

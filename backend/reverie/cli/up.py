@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 SLOW, AGAIN = 2.0, 10.0
 """Seconds after which a step that still runs is told of, and told of again."""
+
+CLOSING_SECONDS = 10.0
+"""What a child may take to close its parts after REVERIE_GRACE_SECONDS, before it is killed."""
 
 READY_SECONDS = 60.0
 """What the API may take until it can serve."""
@@ -116,12 +119,14 @@ async def serve(settings: "Settings", teller: Teller, *, sample: bool, timings: 
     if not (settings.reverie_home / "home.json").exists():
         # A new store is migrated: what that needs is loaded while PostgreSQL starts.
         loading = asyncio.ensure_future(asyncio.to_thread(importlib.import_module, MIGRATIONS))
-        loading.add_done_callback(lambda done: done.exception())
+        loading.add_done_callback(lambda done: done.cancelled() or done.exception())
     async with AsyncExitStack() as stack:
         with teller.step("PostgreSQL and Redis, side by side", "Starting PostgreSQL and Redis"):
             servers = await stack.enter_async_context(running(settings, teller.hear))
         with teller.step("migrations", "Bringing the schema up to date"):
-            await asyncio.to_thread(bring_up_to_date, str(servers.settings.database_url))
+            # What runs here keeps its data in the home; of a server that was named, no disk can be seen.
+            data = None if settings.database_url else servers.home.servers / "postgres"
+            await asyncio.to_thread(bring_up_to_date, str(servers.settings.database_url), data, teller.hear)
         url = local_url(settings.reverie_host, settings.reverie_port)
         key = await start_api(servers, url, teller)
         ready = process_seconds()
@@ -139,12 +144,21 @@ async def serve(settings: "Settings", teller: Teller, *, sample: bool, timings: 
             teller.show("Stopping …")
 
 
-def bring_up_to_date(database_url: str) -> None:
-    """Migrates a store whose schema is not this version's; what does so is loaded only then."""
+def bring_up_to_date(database_url: str, data: Path | None, tell: Callable[[str], None]) -> None:
+    """Migrates a store whose schema is not this version's; what does so is loaded only then.
+
+    Args:
+        database_url: of the owner of the schema.
+        data: the folder of the server's data, if it lies on this machine.
+        tell: hears that an existing store is upgraded.
+
+    Raises:
+        StartError: it cannot be, or the disk has no room for it; one sentence says what to do.
+    """
     from reverie.core import schema
 
     if schema.current(database_url) != schema.needed():
-        importlib.import_module(MIGRATIONS).upgrade(database_url)
+        importlib.import_module(MIGRATIONS).upgrade(database_url, data=data, tell=tell)
 
 
 async def start_api(servers: "Servers", url: str, teller: Teller) -> str:
@@ -197,7 +211,8 @@ def program(servers: "Servers", name: str, command: str) -> "Program":
     level = settings.reverie_log_level if "reverie_log_level" in settings.model_fields_set else "warning"
     environment = servers.environment() | {"REVERIE_LOG_LEVEL": level}
     # -P: a folder `reverie` where we were started must not be taken for the package.
-    return Program(name, [sys.executable, "-P", "-m", "reverie", command], environment)
+    grace = settings.reverie_grace_seconds + CLOSING_SECONDS
+    return Program(name, [sys.executable, "-P", "-m", "reverie", command], environment, grace)
 
 
 async def ensure_key(servers: "Servers", teller: Teller) -> None:

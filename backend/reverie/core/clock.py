@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+SKEW = timedelta(minutes=1)
+"""By how much the clocks of two machines may differ. What lies further ahead was written before a clock was set back,
+and is not waited for."""
+
 _offset = timedelta(0)
 
 

@@ -71,7 +71,16 @@ class Settings(BaseSettings):
     reverie_host: str = "127.0.0.1"
     reverie_port: int = Field(8000, ge=1, le=65535)
     reverie_log_level: Literal["debug", "info", "warning", "error"] = "info"
+    reverie_worker_metrics_port: OptionalInt = Field(None, ge=1, le=65535)
     reverie_max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024)
+    reverie_max_held_bytes: int = Field(128 * 1024 * 1024, ge=1024)
+    reverie_max_recalls: int = Field(0, ge=0, le=1000)
+    reverie_max_writes: int = Field(0, ge=0, le=1000)
+    reverie_max_waiting: int = Field(64, ge=0, le=10_000)
+    reverie_max_wait_seconds: float = Field(3.0, gt=0, le=600)
+    reverie_max_connections: int = Field(1000, ge=1, le=1_000_000)
+    reverie_body_seconds: float = Field(20.0, gt=0, le=3600)
+    reverie_grace_seconds: int = Field(10, ge=1, le=3600)
 
     database_url: OptionalText = None
     database_pool_size: int = Field(10, ge=2, le=200)
@@ -139,6 +148,12 @@ class Settings(BaseSettings):
         if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("takes a URL that begins with redis://, rediss:// or unix://")
         return value
+
+    @model_validator(mode="after")
+    def _one_body_fits(self) -> "Settings":
+        if self.reverie_max_held_bytes < self.reverie_max_body_bytes:
+            raise ValueError("REVERIE_MAX_HELD_BYTES takes no less than REVERIE_MAX_BODY_BYTES")
+        return self
 
     @model_validator(mode="after")
     def _dimension_fits_precision(self) -> "Settings":

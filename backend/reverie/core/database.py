@@ -4,22 +4,30 @@ A session is one transaction. Its first two statements (BEGIN and the scope) tra
 pipeline mode sends everything queued in one round trip, so a session with one query is one round trip.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from contextvars import Context
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias, TypeVar
 from uuid import UUID
 
 import orjson
 import psycopg
+import structlog
 from pgvector import HalfVector, Vector
 from pgvector.psycopg import register_vector_async
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import set_json_dumps, set_json_loads
-from psycopg_pool import AsyncConnectionPool
 
 from reverie.core.config import Settings
 from reverie.core.errors import StartError
+from reverie.core.outages import IN_THE_WAY, PASSING, REFUSED_WRITES, Trouble, trouble_of
+from reverie.core.pool import Line, Pool
+from reverie.core.pool import Row as Row
 from reverie.core.schema import unreachable
 
 if TYPE_CHECKING:
@@ -29,8 +37,25 @@ if TYPE_CHECKING:
 SERVING_ROLE = "reverie_app"
 """The role that serves: no superuser, no BYPASSRLS, no grants on partitions."""
 
-Row: TypeAlias = tuple[Any, ...]
 Connection: TypeAlias = AsyncConnection[Row]
+
+GRACE_SECONDS = 1.0
+"""So much longer than a statement may take, an answer is waited for before the line is cut: the server comes first."""
+
+REFUSED_SECONDS = 5.0
+"""How long the refusal of a write is remembered."""
+
+_LINE = {
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+}
+"""After how long libpq gives up a server whose machine is gone, unless DATABASE_URL says otherwise."""
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
 
 _SCOPE = b"SELECT set_config('reverie.space', %b, true), set_config('statement_timeout', %b, true)"
 _VECTOR_SCOPE = (
@@ -43,6 +68,9 @@ _SERVING_OPTIONS = (
     " -c random_page_cost=1.1"
     # A generic plan that was made when the tables were nearly empty reads them whole until they are analysed.
     " -c enable_seqscan=off"
+    # Who is frozen in the middle of a transaction would keep its user locked until he moves again. Shorter than a
+    # statement may take by default: who waits for the lock is served, not refused.
+    " -c idle_in_transaction_session_timeout=5s"
     " -c timezone=UTC"
 )
 
@@ -50,15 +78,17 @@ _SERVING_OPTIONS = (
 class ReadSession:
     """One transaction that reads what belongs to one space."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, line: Line, patience: float) -> None:
+        self._line = line
+        self._patience = patience
 
     async def send(self, query: bytes, parameters: Sequence[Any] = ()) -> AsyncCursor[Row]:
         """Queues a query; its rows are read from the cursor after a :meth:`fetch` or after the session."""
-        return await self._connection.execute(query, parameters, prepare=True, binary=True)
+        return await self._line.execute(query, parameters, prepare=True, binary=True)
 
     async def fetch(self, query: bytes, parameters: Sequence[Any] = ()) -> list[Row]:
         """Sends what is queued and this query in one round trip, and returns its rows."""
+        self._line.watch(self._patience)
         return await (await self.send(query, parameters)).fetchall()
 
     async def fetch_one(self, query: bytes, parameters: Sequence[Any] = ()) -> Row | None:
@@ -69,6 +99,20 @@ class ReadSession:
 
 class WriteSession(ReadSession):
     """One transaction that may change what belongs to one space; it commits when its block ends."""
+
+    def __init__(self, line: Line, patience: float, pipeline: AsyncPipeline) -> None:
+        super().__init__(line, patience)
+        self._pipeline = pipeline
+
+    async def fetch(self, query: bytes, parameters: Sequence[Any] = ()) -> list[Row]:
+        """As in a :class:`ReadSession`."""
+        self._line.watch(self._patience)
+        cursor = await self.send(query, parameters)
+        # Without a Sync the server believes that more is on its way, and that the transaction does not stand still.
+        # Before it, all of what a full socket has left with us: psycopg flushes once, and then it only listens.
+        await self._line.flushed()
+        await self._pipeline.sync()
+        return await cursor.fetchall()
 
     async def execute(self, query: bytes, parameters: Sequence[Any] = ()) -> None:
         """Queues a statement whose rows nobody reads."""
@@ -85,17 +129,18 @@ class Database:
                 "or start everything with `reverie up`."
             )
         self.url = settings.database_url
-        self._milliseconds = int(settings.database_timeout_seconds * 1000)
+        self._seconds = settings.database_timeout_seconds
+        self._refused: tuple[float, Trouble] | None = None
+        self._later: set[asyncio.Task[None]] = set()
+        given = conninfo_to_dict(self.url)
+        self._line = {name: value for name, value in _LINE.items() if given.get(name) is None}
         # Ours come last, and what is said last counts.
-        options = f"{conninfo_to_dict(self.url).get('options') or ''} {_SERVING_OPTIONS}".strip()
-        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
-            make_conninfo(self.url, options=options, application_name="reverie", connect_timeout="5"),
-            kwargs={"autocommit": True},
-            min_size=2,
-            max_size=settings.database_pool_size,
-            timeout=settings.database_timeout_seconds,
-            configure=_configure,
-            open=False,
+        options = f"{given.get('options') or ''} {_SERVING_OPTIONS}".strip()
+        self._pool = Pool(
+            make_conninfo(self.url, options=options, application_name="reverie", **self._line),
+            _configure,
+            size=settings.database_pool_size,
+            seconds=self._seconds,
         )
 
     async def open(self) -> None:
@@ -107,7 +152,7 @@ class Database:
         try:
             async with self.maintenance() as connection:
                 await connection.execute("SELECT 1")
-            await self._pool.open(wait=True, timeout=15)
+            await self._pool.open(15)
             async with self._pool.connection() as connection:
                 await _check_role(connection)
         except psycopg.errors.InvalidParameterValue:
@@ -116,13 +161,28 @@ class Database:
             raise StartError(unreachable(error)) from None
 
     async def close(self) -> None:
+        for task in self._later:
+            task.cancel()
+        await asyncio.gather(*self._later, return_exceptions=True)
         await self._pool.close()
+
+    @property
+    def outage(self) -> Trouble | None:
+        """Why PostgreSQL serves nobody at the moment."""
+        return self._pool.trouble
+
+    @property
+    def refuses_writes(self) -> Trouble | None:
+        """Why PostgreSQL has just refused a write; it may answer what is read."""
+        if self._refused is None or time.monotonic() - self._refused[0] > REFUSED_SECONDS:
+            return None
+        return self._refused[1]
 
     @asynccontextmanager
     async def reading(self, space_id: UUID | None, *, seconds: float | None = None) -> AsyncIterator[ReadSession]:
         """A transaction that reads. Each statement may take ``seconds`` (default DATABASE_TIMEOUT_SECONDS)."""
-        async with self._transaction(b"BEGIN READ ONLY", _SCOPE, space_id, seconds) as connection:
-            yield ReadSession(connection)
+        async with self._transaction(b"BEGIN READ ONLY", _SCOPE, space_id, seconds) as (line, patience, _):
+            yield ReadSession(line, patience)
 
     @asynccontextmanager
     async def reading_vectors(self, space_id: UUID, *, seconds: float | None = None) -> AsyncIterator[ReadSession]:
@@ -130,8 +190,8 @@ class Database:
 
         A table that was just loaded has no statistics, and the planner would visit its heap row by row.
         """
-        async with self._transaction(b"BEGIN READ ONLY", _VECTOR_SCOPE, space_id, seconds) as connection:
-            yield ReadSession(connection)
+        async with self._transaction(b"BEGIN READ ONLY", _VECTOR_SCOPE, space_id, seconds) as (line, patience, _):
+            yield ReadSession(line, patience)
 
     @asynccontextmanager
     async def writing(self, space_id: UUID | None, *, seconds: float | None = None) -> AsyncIterator[WriteSession]:
@@ -139,34 +199,71 @@ class Database:
 
         Each statement may take ``seconds`` (default DATABASE_TIMEOUT_SECONDS).
         """
-        async with self._transaction(b"BEGIN", _SCOPE, space_id, seconds) as connection:
-            yield WriteSession(connection)
+        try:
+            async with self._transaction(b"BEGIN", _SCOPE, space_id, seconds) as (line, patience, pipeline):
+                yield WriteSession(line, patience, pipeline)
+        except REFUSED_WRITES as error:
+            self._refused = (time.monotonic(), trouble_of(error))
+            raise
 
     @asynccontextmanager
     async def maintenance(self) -> AsyncIterator[Connection]:
         """A connection of its own as the owner of the schema, in autocommit: partitions, indexes, VACUUM."""
-        async with await AsyncConnection.connect(
-            self.url, autocommit=True, application_name="reverie-maintenance", connect_timeout=5
-        ) as connection:
+        conninfo = make_conninfo(self.url, application_name="reverie-maintenance", **self._line)
+        async with await Line.connect(conninfo, autocommit=True) as connection:
             yield connection
 
     @asynccontextmanager
     async def _transaction(
         self, begin: LiteralString | bytes, scope: bytes, space_id: UUID | None, seconds: float | None
-    ) -> AsyncIterator[Connection]:
-        milliseconds = self._milliseconds if seconds is None else max(1, int(seconds * 1000))
-        async with self._pool.connection() as connection, connection.pipeline():
-            await connection.execute(begin)
-            await connection.execute(scope, (str(space_id or ""), str(milliseconds)), prepare=True)
-            yield connection
-            await connection.execute(b"COMMIT")
+    ) -> AsyncIterator[tuple[Line, float, AsyncPipeline]]:
+        limit = self._seconds if seconds is None else seconds
+        patience = limit + GRACE_SECONDS
+        async with self._pool.connection() as line:
+            line.watch(patience)
+            async with line.pipeline() as pipeline:
+                await line.execute(begin)
+                await line.execute(scope, (str(space_id or ""), str(max(1, int(limit * 1000)))), prepare=True)
+                yield line, patience, pipeline
+                line.watch(patience)
+                await line.execute(b"COMMIT")
+
+    def eventually(self, write: Callable[[], Awaitable[None]], within: timedelta) -> None:
+        """Does ``write`` in the background, again and again until PostgreSQL takes it or the time is over."""
+        task = asyncio.create_task(_until_taken(write, within), context=Context())
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
 
     def statistics(self) -> dict[str, int]:
         """The counters of the pool (psycopg_pool's names)."""
-        return self._pool.get_stats()
+        return self._pool.statistics()
 
 
-async def _configure(connection: Connection) -> None:
+async def _until_taken(write: Callable[[], Awaitable[None]], within: timedelta) -> None:
+    end = time.monotonic() + within.total_seconds()
+    while time.monotonic() < end:
+        await asyncio.sleep(1)
+        with suppress(*PASSING):
+            await write()
+            return
+
+
+async def again(write: Callable[[], Awaitable[T]]) -> T:
+    """What ``write`` returns: one transaction, done again (twice at most) when another was in its way.
+
+    Raises:
+        psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure: it was so each time.
+    """
+    for pause in (0.02, 0.1):
+        try:
+            return await write()
+        except IN_THE_WAY as error:
+            log.warning("transaction repeated", error=type(error).__name__)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - so that two do not meet again
+    return await write()
+
+
+async def _configure(connection: Line) -> None:
     set_json_dumps(orjson.dumps, connection)
     set_json_loads(orjson.loads, connection)
     await register_vector_async(connection)

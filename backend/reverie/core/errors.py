@@ -93,6 +93,16 @@ class MethodNotAllowed(ReverieError):  # noqa: N818
     code = "method-not-allowed"
 
 
+class RequestTimeout(ReverieError):  # noqa: N818
+    """The request did not arrive in time"""
+
+    status = 408
+    code = "request-timeout"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Connection": "close"})
+
+
 class Conflict(ReverieError):  # noqa: N818
     """The request conflicts with what is there"""
 
@@ -107,11 +117,45 @@ class BodyTooLarge(ReverieError):  # noqa: N818
     code = "body-too-large"
 
 
+class UrlTooLong(ReverieError):  # noqa: N818
+    """The URL is too long"""
+
+    status = 414
+    code = "url-too-long"
+
+
+class UnreadableEncoding(ReverieError):  # noqa: N818
+    """The body is encoded in a way that is not read here"""
+
+    status = 415
+    code = "unreadable-encoding"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Accept-Encoding": "identity"})
+
+
 class Invalid(ReverieError):  # noqa: N818
     """A field has a wrong value"""
 
     status = 422
     code = "invalid"
+
+
+class TooManyRequests(ReverieError):  # noqa: N818
+    """The caller sends more than its share"""
+
+    status = 429
+    code = "too-many-requests"
+
+    def __init__(self, detail: str, *, retry_after: int = 2) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class HeadersTooLarge(ReverieError):  # noqa: N818
+    """The headers are too large"""
+
+    status = 431
+    code = "headers-too-large"
 
 
 class Unavailable(ReverieError):  # noqa: N818
@@ -122,3 +166,9 @@ class Unavailable(ReverieError):  # noqa: N818
 
     def __init__(self, detail: str, *, retry_after: int = 2) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class Busy(Unavailable):
+    """The service has too much to do"""
+
+    code = "busy"

@@ -10,8 +10,8 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
@@ -21,13 +21,19 @@ from reverie.core.errors import (
     BodyTooLarge,
     Conflict,
     Forbidden,
+    HeadersTooLarge,
     Invalid,
     MethodNotAllowed,
     NotFound,
+    RequestTimeout,
     ReverieError,
+    TooManyRequests,
     Unauthorized,
     Unavailable,
+    UnreadableEncoding,
+    UrlTooLong,
 )
+from reverie.core.outages import PASSING, refusal
 
 CLIENT_CLOSED_REQUEST = 499
 """For nobody: the caller went away before the request was read."""
@@ -46,6 +52,11 @@ class Answer(BaseModel):
     """What goes out."""
 
     model_config = ConfigDict(frozen=True)
+
+
+def given(name: str, kind: str) -> dict[str, Any]:
+    """JSON Schema of an object in which a field that may be null is not: its type is ``kind``."""
+    return {"required": [name], "properties": {name: {"type": kind}}}
 
 
 class Problem(Answer):
@@ -75,20 +86,44 @@ class ProblemJson(Json):
 PROBLEMS: dict[int, type[ReverieError]] = {
     error.status: error
     for error in (
-        BadRequest, Unauthorized, Forbidden, NotFound, MethodNotAllowed, Conflict, BodyTooLarge, Invalid, Unavailable
+        BadRequest, Unauthorized, Forbidden, NotFound, MethodNotAllowed, RequestTimeout, Conflict, BodyTooLarge,
+        UrlTooLong, UnreadableEncoding, Invalid, TooManyRequests, HeadersTooLarge, ReverieError, Unavailable,
     )
 }  # fmt: skip
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route that can answer with these problems."""
+    """The ``responses`` of a route that can answer with these problems.
+
+    What every route can answer with is added when the API's description is made (:mod:`reverie.core.openapi`).
+    """
     return {
         status: {
             "description": PROBLEMS[status].title(),
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            "content": {ProblemJson.media_type: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
-        for status in sorted({*statuses, 401, 503})
+        for status in sorted(statuses)
     }
+
+
+def answered(
+    description: str, *, links: dict[str, dict[str, Any]] | None = None, **examples: dict[str, Any]
+) -> dict[str, Any]:
+    """One of the ``responses`` of a route: what it means, named examples of its body, where it leads (OpenAPI links).
+
+    A name's underscores are shown as spaces.
+    """
+    content = {Json.media_type: {"examples": named(**examples)}} if examples else {}
+    return {
+        "description": description,
+        **({"content": content} if content else {}),
+        **({"links": links} if links else {}),
+    }
+
+
+def named(**examples: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Examples as OpenAPI names them."""
+    return {name: {"summary": name.replace("_", " "), "value": value} for name, value in examples.items()}
 
 
 def parse_json(raw: bytes) -> Any:
@@ -207,10 +242,18 @@ def validated(adapter: TypeAdapter[M], value: Any, request: Request) -> M:
 
 
 def body_of(model: type[M]) -> Callable[[Request], Coroutine[Any, Any, M]]:
-    """A dependency that reads the body as ``model``; placed after the principal: strangers are refused first."""
+    """A dependency that reads the body as ``model``; placed after the principal: strangers are refused first.
+
+    It is read as JSON whatever Content-Type says, for ``curl -d`` calls everything a form.
+    """
     adapter = TypeAdapter(model)
 
     async def read(request: Request) -> M:
+        coding = request.headers.get("content-encoding", "identity")
+        if coding.lower() != "identity":
+            raise UnreadableEncoding(
+                f"The body takes JSON as it is: send it without Content-Encoding {_short(coding)}."
+            )
         raw = await request.body()
         if not raw.strip():
             raise BadRequest("The body takes JSON, and there was none.")
@@ -234,7 +277,7 @@ def query_of(model: type[M]) -> Callable[[Request], Coroutine[Any, Any, M]]:
             if name in lists:
                 given.setdefault(name, []).extend([value] if name in whole else value.split(","))
             elif name in given:
-                raise Invalid(f"{name} takes one value, and was given twice.", field=name)
+                raise Invalid(f"{_short(name)} takes one value, and was given twice.", field=_short(name))
             else:
                 given[name] = value
         return validated(adapter, given, request)
@@ -249,30 +292,83 @@ def refuse_unknown_parameters(request: Request) -> None:
         Invalid: it names the first of them.
     """
     extra = request.scope["route"].openapi_extra or {}
-    known = {parameter["name"] for parameter in extra.get("parameters", ())}
+    known = {parameter["name"] for parameter in extra.get("parameters", ()) if parameter["in"] == "query"}
     for name in request.query_params:
         if name not in known:
             raise Invalid(f"{_short(name)} is not a field of the query string here.", field=_short(name))
 
 
-def described(*, body: type[BaseModel] | None = None, query: type[BaseModel] | None = None) -> dict[str, Any]:
-    """``openapi_extra`` of a route whose body or query string is read by :func:`body_of` or :func:`query_of`."""
-    extra: dict[str, Any] = {}
+def described(
+    *,
+    body: type[BaseModel] | None = None,
+    query: type[BaseModel] | None = None,
+    parts: tuple[type[BaseModel], ...] = (),
+    once: bool = False,
+    **examples: dict[str, Any],
+) -> dict[str, Any]:
+    """``openapi_extra`` of a route whose body or query string is read by :func:`body_of` or :func:`query_of`.
+
+    Args:
+        parts: models that the schema of the body refers to by name.
+        once: whether the route heeds Idempotency-Key.
+        examples: bodies, by name.
+    """
+    extra: dict[str, Any] = {"parameters": []}
     if body is not None:
-        reference = {"$ref": f"#/components/schemas/{body.__name__}"}
-        extra["requestBody"] = {"required": True, "content": {"application/json": {"schema": reference}}}
+        _, made = models_json_schema([(model, "validation") for model in (body, *parts)], ref_template=REFERENCE)
+        content = {"schema": {"$ref": REFERENCE.format(model=body.__name__), **made}, "examples": named(**examples)}
+        extra["requestBody"] = {"required": True, "content": {Json.media_type: content}}
     if query is not None:
-        schema = query.model_json_schema()
-        required = set(schema.get("required", ()))
-        extra["parameters"] = [
-            {"name": name, "in": "query", "required": name in required, "schema": part, "explode": True}
-            for name, part in schema["properties"].items()
-        ]
+        extra["parameters"] += _query_parameters(query)
+    if once:
+        extra["parameters"].append(IDEMPOTENCY_KEY)
     return extra
 
 
-class BodyLimit:
-    """ASGI middleware: a body over the limit is refused with 413, whether or not its length was said beforehand."""
+REFERENCE = "#/components/schemas/{model}"
+
+IDEMPOTENCY_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key and request get the same answer for 24 hours, however often they are sent.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+    "example": "order-17",
+}
+
+
+def _query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
+    schema = model.model_json_schema()
+    required = set(schema.get("required", ()))
+    found = []
+    for name, whole in schema["properties"].items():
+        part = _without_null(whole)
+        one = {"name": name, "in": "query", "required": name in required, "schema": part}
+        one |= {key: part.pop(key) for key in ("description",) if key in part}
+        if "examples" in part:
+            one["example"] = part.pop("examples")[0]
+        found.append(one | ({"style": "form", "explode": True} if part.get("type") == "array" else {}))
+    return found
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a value that is left out, where JSON would have null: a query string cannot say it."""
+    kept = {key: value for key, value in schema.items() if not (key == "default" and value is None)}
+    choices = [choice for choice in kept.pop("anyOf", []) if choice != {"type": "null"}]
+    return {**choices[0], **kept} if len(choices) == 1 else {**kept, **({"anyOf": choices} if choices else {})}
+
+
+MOST_URL_BYTES = 64 * 1024 - 1
+MOST_PARAMETERS = 1000
+MOST_HEADER_BYTES = 64 * 1024
+"""What a request may be beside its body: reading more would hold up all others."""
+
+
+class SizeLimit:
+    """ASGI middleware: a request that is too large is refused, in its URL (414), its headers (431) or its body (413).
+
+    ``limit`` is that of the body in bytes, whether or not its length was said beforehand.
+    """
 
     def __init__(self, app: Any, limit: int) -> None:
         self.app = app
@@ -282,9 +378,10 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if declared.isdigit() and int(declared) > self.limit:
-            await self._refuse(scope, receive, send)
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            answer = ProblemJson(refusal.problem(shown_path(scope)), refusal.status, {"Connection": "close"})
+            await answer(scope, receive, send)
             return
         seen = 0
 
@@ -293,15 +390,28 @@ class BodyLimit:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self.limit:
-                raise BodyTooLarge(f"The body takes at most {self.limit} bytes.")
+                raise self._too_large()
             return message
 
         await self.app(scope, counted, send)
 
-    async def _refuse(self, scope: Any, receive: Any, send: Any) -> None:
-        error = BodyTooLarge(f"The body takes at most {self.limit} bytes.")
-        headers = {"Connection": "close"}
-        await ProblemJson(error.problem(scope["path"]), error.status, headers)(scope, receive, send)
+    def _refusal(self, scope: Any) -> ReverieError | None:
+        query = scope["query_string"]
+        if len(query) + len(scope["path"]) > MOST_URL_BYTES:
+            return UrlTooLong(f"A URL takes at most {MOST_URL_BYTES} bytes: send what is long in a body.")
+        if query.count(b"&") >= MOST_PARAMETERS:
+            return UrlTooLong(f"A query string takes at most {MOST_PARAMETERS} parameters.")
+        size, declared = 0, b"0"
+        for name, value in scope["headers"]:
+            size += len(name) + len(value)
+            if name == b"content-length":
+                declared = value
+        if size > MOST_HEADER_BYTES:
+            return HeadersTooLarge(f"The headers take at most {MOST_HEADER_BYTES} bytes together.")
+        return self._too_large() if declared.isdigit() and int(declared[:20]) > self.limit else None
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"The body takes at most {self.limit} bytes.")
 
 
 class Heads:
@@ -318,7 +428,10 @@ class Heads:
         async def without_body(message: Any) -> None:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
-        await self.app({**scope, "method": "GET"}, receive, without_body)
+        inner = {**scope, "method": "GET"}
+        await self.app(inner, receive, without_body)
+        # Whoever stands outside tells requests apart by it.
+        scope["route"] = inner.get("route")
 
 
 def _methods(request: Request) -> list[str]:
@@ -333,12 +446,24 @@ def _methods(request: Request) -> list[str]:
     ]
 
 
+def shown_path(scope: Any) -> str:
+    """The path of a request, cut where it is long: it is shown to whoever asked, and in the log.
+
+    Not ``request.url``: that cannot be made of every Host header.
+    """
+    path = str(scope["path"])
+    return path if len(path) <= MOST_SHOWN else f"{path[:MOST_SHOWN]}…"
+
+
+MOST_SHOWN = 200
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """Every fault, ours or the framework's, becomes one problem document."""
 
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, ReverieError)  # noqa: S101 - narrows the handler's argument
-        return ProblemJson(error.problem(request.url.path), error.status, error.headers)
+        return ProblemJson(error.problem(shown_path(request.scope)), error.status, error.headers)
 
     async def validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
@@ -349,25 +474,25 @@ def install_error_handlers(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)  # noqa: S101
         if error.status_code == MethodNotAllowed.status:
             allowed = ", ".join(_methods(request))
-            sentence = f"{request.url.path} takes {allowed}, not {request.method}."
+            sentence = f"{shown_path(request.scope)} takes {allowed}, not {request.method}."
             return await ours(request, MethodNotAllowed(sentence, headers={"Allow": allowed}))
         known = PROBLEMS.get(error.status_code, BadRequest)
-        sentence = f"There is nothing at {request.url.path}." if known is NotFound else str(error.detail)
+        sentence = f"There is nothing at {shown_path(request.scope)}." if known is NotFound else str(error.detail)
         return await ours(request, known(sentence))
 
     async def database(request: Request, error: Exception) -> Response:
-        log.warning("postgresql failed", error=str(error).split("\n", 1)[0], path=request.url.path)
-        return await ours(request, Unavailable("PostgreSQL cannot be reached or is too busy; try again shortly."))
+        log.warning("postgresql failed", error=str(error).split("\n", 1)[0], path=shown_path(request.scope))
+        return await ours(request, refusal(error))
 
     async def too_much(request: Request, error: Exception) -> Response:
-        log.warning("postgresql refused", error=type(error).__name__, path=request.url.path)
+        log.warning("postgresql refused", error=type(error).__name__, path=shown_path(request.scope))
         return await ours(request, Invalid("The request is more than PostgreSQL takes in one statement: shorten it."))
 
     async def gone(_request: Request, _error: Exception) -> Response:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
 
     async def unexpected(request: Request, error: Exception) -> Response:
-        log.error("unexpected error", exc_info=error, path=request.url.path)
+        log.error("unexpected error", exc_info=error, path=shown_path(request.scope))
         return await ours(request, ReverieError("Something went wrong on our side; the log has the details."))
 
     app.add_exception_handler(ReverieError, ours)
@@ -376,6 +501,6 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(psycopg.errors.StatementTooComplex, too_much)
     app.add_exception_handler(psycopg.errors.ProgramLimitExceeded, too_much)
-    app.add_exception_handler(psycopg.OperationalError, database)
-    app.add_exception_handler(PoolTimeout, database)
+    for passing in PASSING:
+        app.add_exception_handler(passing, database)
     app.add_exception_handler(Exception, unexpected)

@@ -1,5 +1,6 @@
 """Idempotency-Key: the same key and body get the same answer, however often they are sent."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,29 +8,33 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import orjson
+import structlog
 from fastapi import Request
 
 from reverie.core import clock
 from reverie.core.database import Database, WriteSession
 from reverie.core.errors import Conflict, Invalid
 from reverie.core.http import Json
+from reverie.core.outages import PASSING
 from reverie.core.queries import Queries
 
 SQL = Queries("reverie.core", "idempotency.sql")
 
 KEPT = timedelta(hours=24)
-LEASE = timedelta(minutes=5)
-"""How long a request may run before another with its key may take over: longer than any answer takes."""
+LEASE = timedelta(seconds=10)
+"""How long a key stays claimed after its process died. While the request runs, its claim is extended."""
+
+log = structlog.get_logger(__name__)
 
 
 class Claim:
     """The right to answer for one key. Without a key it keeps nothing."""
 
-    def __init__(self, space_id: UUID, key: str | None, until: datetime | None, answer: Json | None) -> None:
+    def __init__(self, space_id: UUID, key: str | None, since: datetime | None, answer: Json | None) -> None:
         self.answer = answer
         self._space_id = space_id
         self._key = key
-        self._until = until
+        self._since = since
 
     async def keep(self, session: WriteSession, status: int, content: object) -> None:
         """Stores the answer in the transaction of the write itself.
@@ -37,10 +42,10 @@ class Claim:
         Raises:
             Conflict: the claim ran out and another request answers for this key.
         """
-        if self._key is None or self._until is None:
+        if self._key is None or self._since is None:
             return
         body = orjson.dumps(content, option=orjson.OPT_UTC_Z)
-        if not await session.fetch(SQL["keep_answer"], (status, body, self._space_id, self._key, self._until)):
+        if not await session.fetch(SQL["keep_answer"], (status, body, self._space_id, self._key, self._since)):
             raise Conflict("Another request with this Idempotency-Key has taken over.", field="Idempotency-Key")
 
 
@@ -63,26 +68,57 @@ class Idempotency:
         if self._key is None:
             yield Claim(space_id, None, None, None)
             return
-        claim, until = await self._claim(space_id, self._key)
+        claim, since = await self._claim(space_id, self._key)
+        if since is None:
+            yield claim
+            return
+        keeper = asyncio.create_task(self._keep(space_id, self._key, since))
         try:
             yield claim
         except BaseException:
-            if until is not None:
-                async with self._database.writing(space_id) as session:
-                    await session.execute(SQL["release_key"], (space_id, self._key, until))
+            await self._release(space_id, self._key, since)
             raise
+        finally:
+            keeper.cancel()
+
+    async def _keep(self, space_id: UUID, key: str, since: datetime) -> None:
+        """Extends the claim while the request runs."""
+        while True:
+            await asyncio.sleep(LEASE.total_seconds() / 3)
+            try:
+                async with self._database.writing(space_id) as session:
+                    await session.execute(SQL["extend_claim"], (clock.now() + LEASE, space_id, key, since))
+            except PASSING as error:
+                log.warning("claim not extended", error=type(error).__name__)
+
+    async def _release(self, space_id: UUID, key: str, since: datetime) -> None:
+        """Lets others have the key, as soon as PostgreSQL takes that; an answer that was kept after all stays."""
+
+        async def release() -> None:
+            async with self._database.writing(space_id) as session:
+                await session.execute(SQL["release_key"], (space_id, key, since))
+
+        try:
+            await release()
+        except PASSING:
+            self._database.eventually(release, LEASE)
 
     async def _claim(self, space_id: UUID, key: str) -> tuple[Claim, datetime | None]:
         now = clock.now()
+        until = now + LEASE
         async with self._database.writing(space_id) as session:
             claimed = await session.fetch_one(
-                SQL["claim_key"], (space_id, key, self._hash, now + LEASE, now, now - KEPT)
+                SQL["claim_key"], (space_id, key, self._hash, until, now, now - KEPT, until + clock.SKEW)
             )
             found = None if claimed else await session.fetch_one(SQL["find_claim"], (space_id, key))
         if claimed:
             return Claim(space_id, key, claimed[0], None), claimed[0]
         if found is None or (found[0] == self._hash and found[1] is None):
-            raise Conflict("The first request with this Idempotency-Key still runs.", field="Idempotency-Key")
+            raise Conflict(
+                "The first request with this Idempotency-Key still runs.",
+                field="Idempotency-Key",
+                headers={"Retry-After": "1"},
+            )
         if found[0] != self._hash:
             raise Invalid("Idempotency-Key was used before with another body.", field="Idempotency-Key")
         return Claim(space_id, key, None, Json(orjson.loads(found[2]), found[1])), None
@@ -94,9 +130,11 @@ async def idempotency(request: Request) -> Idempotency:
     database: Database = request.app.state.database
     if key is None:
         return Idempotency(database, None, b"")
-    if not 1 <= len(key) <= 255 or not key.isprintable():
-        raise Invalid("Idempotency-Key takes 1 to 255 printable characters.", field="Idempotency-Key")
-    hashed = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode())
+    if not 1 <= len(key) <= 255 or not (key.isascii() and key.isprintable()):
+        raise Invalid("Idempotency-Key takes 1 to 255 printable ASCII characters.", field="Idempotency-Key")
+    # Not request.url: that cannot be made of every Host header.
+    hashed = hashlib.sha256(f"{request.method} {request.scope['path']}?".encode("utf-8", "surrogatepass"))
+    hashed.update(request.scope["query_string"] + b"\n")
     hashed.update(await request.body())
     return Idempotency(database, key, hashed.digest())
 

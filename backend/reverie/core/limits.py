@@ -6,6 +6,9 @@ from pydantic import ValidationInfo
 
 from reverie.core.config import Settings
 
+LIMIT = "x-limit"
+"""Stands in a JSON Schema for the name of the limit that is its ``maxLength``, until the API is described."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -14,8 +14,15 @@ Limit = Annotated[int, Field(ge=1, le=100)]
 class PageQuery(Schema):
     """The query string of a list."""
 
-    limit: Limit = 50
-    cursor: Annotated[str | None, Field(max_length=100)] = None
+    limit: Annotated[Limit, Field(description="How many the page holds.", examples=[20])] = 50
+    cursor: Annotated[
+        str | None,
+        Field(
+            max_length=100,
+            description="The next_cursor of the page before.",
+            examples=["019ab5c2-7e1d-7c3a-9b7e-2f6d1c0a8e44"],
+        ),
+    ] = None
 
     def before(self) -> UUID | None:
         """The id before which the page begins.

@@ -1,21 +1,23 @@
 """The bell of background work: a message of arq that says which operation waits. The row in PostgreSQL is the job."""
 
-import time
+import socket
 from typing import Any
 from uuid import UUID
 
 import orjson
 import redis.asyncio
-import structlog
 from arq.connections import ArqRedis
-from redis.exceptions import RedisError
+from arq.constants import health_check_key_suffix
 
 from reverie.core.config import Settings
+from reverie.core.redis import Redis
 
 QUEUE = "reverie:queue"
-RUN_OPERATION = "run_operation"
+HEARTBEAT = f"{QUEUE}{health_check_key_suffix}"
+"""The key by which a worker shows that it is there; it vanishes a second after the next one is due."""
 
-log = structlog.get_logger(__name__)
+HEARTBEAT_SECONDS = 10
+RUN_OPERATION = "run_operation"
 
 
 def serialize(value: dict[str, Any]) -> bytes:
@@ -29,38 +31,55 @@ def deserialize(raw: bytes) -> dict[str, Any]:
     return loaded
 
 
-def arq_redis(url: str, timeout: float, answer_timeout: float | None = None) -> ArqRedis:
+_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 20_000}
+"""How a Redis whose machine is gone is noticed, within half a minute (socket options, where the system has them).
+
+One that only says nothing is waited for: the sweeper does the work meanwhile.
+"""
+
+
+def arq_redis(url: str, timeout: float) -> ArqRedis:
     """A client of arq that connects when it is first used (arq's own ``create_pool`` waits five seconds and raises)."""
-    pool = redis.asyncio.ConnectionPool.from_url(url, socket_connect_timeout=timeout, socket_timeout=answer_timeout)
+    line: dict[str, Any] = {"socket_connect_timeout": timeout}
+    if not url.startswith("unix://"):
+        options = {getattr(socket, name): value for name, value in _ALIVE.items() if hasattr(socket, name)}
+        line |= {"socket_keepalive": True, "socket_keepalive_options": options}
+    return _arq(redis.asyncio.ConnectionPool.from_url(url, **line))
+
+
+def _arq(pool: redis.asyncio.ConnectionPool) -> ArqRedis:
     return ArqRedis(pool_or_conn=pool, job_serializer=serialize, job_deserializer=deserialize, default_queue_name=QUEUE)
 
 
 class Bell:
-    """Rings for operations. A bell that does not sound loses nothing: the sweeper finds the row."""
+    """Rings for operations. A bell that does not sound loses nothing: the sweeper finds the row.
 
-    PAUSE = 1.0
-    """Seconds for which Redis is left alone after it failed, so that requests do not wait for it one by one."""
+    With ``shared`` it uses those connections and knows what is known of Redis: who finds it silent spares the others.
+    """
 
-    def __init__(self, settings: Settings) -> None:
-        self.errors = 0
-        self._silent_until = 0.0
-        patience = settings.redis_timeout_seconds
-        self._arq = arq_redis(settings.redis_url, patience, patience) if settings.redis_url else None
+    WHAT = "bell"
+
+    def __init__(self, settings: Settings, shared: Redis | None = None) -> None:
+        self._redis = shared or Redis(settings)
+        self._arq = None if self._redis.client is None else _arq(self._redis.client.connection_pool)
+
+    @property
+    def errors(self) -> int:
+        """How many rings failed; they are among the errors of that :class:`Redis`."""
+        return self._redis.failures[self.WHAT]
 
     async def ring(self, operation_id: UUID, attempt: int = 0) -> bool:
         """Rings once for this attempt of an operation; False when Redis did not take it."""
-        if self._arq is None or time.monotonic() < self._silent_until:
+        arq = self._arq
+        if arq is None:
             return False
-        try:
+
+        async def ring(_client: redis.asyncio.Redis) -> bool:
             # A job id that finished cannot be rung again, so it names the attempt.
-            await self._arq.enqueue_job(RUN_OPERATION, str(operation_id), _job_id=f"{operation_id}:{attempt}")
-        except (RedisError, OSError, TimeoutError) as error:
-            self.errors += 1
-            self._silent_until = time.monotonic() + self.PAUSE
-            log.warning("bell failed", operation=str(operation_id), error=str(error))
-            return False
-        return True
+            await arq.enqueue_job(RUN_OPERATION, str(operation_id), _job_id=f"{operation_id}:{attempt}")
+            return True
+
+        return bool(await self._redis.attempt(self.WHAT, ring, writing=True))
 
     async def close(self) -> None:
-        if self._arq is not None:
-            await self._arq.aclose()
+        await self._redis.close()

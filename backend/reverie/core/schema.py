@@ -1,14 +1,19 @@
 """Which schema a database has, and which one this version works with. Needs no Alembic, so that a start is quick."""
 
 import re
+import time
 from pathlib import Path
 
 import psycopg
 
 from reverie.core.errors import StartError
+from reverie.core.outages import CHANGING, trouble_of
 
 FOLDER = Path(__file__).parents[3] / "alembic"
 """Where the migrations lie: beside ``backend``, where an editable install finds them."""
+
+PATIENCE = 20.0
+"""Seconds for which a process that starts waits for a PostgreSQL that starts too."""
 
 _ASSIGNED = re.compile(r"""^(revision|down_revision)\b[^=\n]*=\s*(?:["']([^"']*)["']|None\b)""", re.MULTILINE)
 """What a migration says of itself, as Alembic writes it; group 2 is unset for None."""
@@ -50,19 +55,29 @@ def needed() -> str:
     return revisions()[-1]
 
 
-def current(database_url: str) -> str | None:
+def current(database_url: str, patience: float = 0.0) -> str | None:
     """The revision of a database's schema; None for one that has none.
+
+    A server that is starting up, or recovers from a crash, is waited for, ``patience`` seconds at most.
 
     Raises:
         StartError: the server cannot be reached.
     """
-    try:
-        with psycopg.connect(plain_url(database_url), connect_timeout=5) as connection:
-            if connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,):
-                return None
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    except psycopg.OperationalError as error:
-        raise StartError(unreachable(error)) from error
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return _current(database_url)
+        except psycopg.OperationalError as error:
+            if trouble_of(error) is not CHANGING or time.monotonic() > end:
+                raise StartError(unreachable(error)) from error
+        time.sleep(0.2)
+
+
+def _current(database_url: str) -> str | None:
+    with psycopg.connect(plain_url(database_url), connect_timeout=5) as connection:
+        if connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,):
+            return None
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     return str(row[0]) if row else None
 
 
@@ -72,7 +87,7 @@ def check(database_url: str) -> None:
     Raises:
         StartError: it has an older one, a newer one or none.
     """
-    found = current(database_url)
+    found = current(database_url, PATIENCE)
     refuse_newer(found)
     if found != needed():
         raise StartError("The schema of the database is not up to date: run `reverie migrate` and start again.")

@@ -7,6 +7,7 @@ batches of similar length, drawn from all that wait, so that a bulk load delays 
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
@@ -14,11 +15,16 @@ from typing import Final, Self
 
 import numpy as np
 
+from reverie.core.metrics import Metrics
 from reverie.embedding.fit import fit
+from reverie.embedding.priority import give_way
 from reverie.embedding.protocol import CHARS_PER_TOKEN, Embedder, EmbeddingError, FloatArray
 from reverie.embedding.queues import Documents, Item, Job, Questions
 
 _log = logging.getLogger(__name__)
+
+DOCUMENTS: Final = "documents"
+"""The name of the worker that has nothing to do with questions."""
 
 _JOIN_SECONDS: Final = 5.0
 _QUESTIONS_IN_A_ROW: Final = 8
@@ -31,12 +37,13 @@ class Encoder:
     It belongs to the event loop in which it is started; that loop never waits for it.
     """
 
-    def __init__(self, embedder: Embedder, dim: int) -> None:
+    def __init__(self, embedder: Embedder, dim: int, metrics: Metrics | None = None) -> None:
         self.embedder = embedder
         self.dim = dim
+        self._metrics = metrics or Metrics()
         self._most_chars = embedder.max_tokens * CHARS_PER_TOKEN
-        names = ("questions", "documents") if embedder.concurrent else ("encoder",)
-        self._workers = tuple(_Worker(embedder, dim, name) for name in names)
+        names = ("questions", DOCUMENTS) if embedder.concurrent else ("encoder",)
+        self._workers = tuple(_Worker(embedder, dim, name, self._metrics) for name in names)
         self._jobs: set[Job] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -77,7 +84,7 @@ class Encoder:
         """
         job = self._job([text])
         worker = self._workers[0]
-        worker.questions.put(job)
+        self._put(worker.questions, job, "questions")
         vectors = await self._vectors(job, worker)
         return vectors.reshape(self.dim)
 
@@ -91,8 +98,15 @@ class Encoder:
         if not texts:
             return job.vectors
         worker = self._workers[-1]
-        worker.documents.put(job)
+        self._put(worker.documents, job, "documents")
         return await self._vectors(job, worker)
+
+    def _put(self, queue: Questions | Documents, job: Job, kind: str) -> None:
+        try:
+            queue.put(job)
+        except EmbeddingError:
+            self._metrics.encoder_busy(kind)
+            raise
 
     def _job(self, texts: Sequence[str]) -> Job:
         if self._loop is None:
@@ -122,13 +136,15 @@ class Encoder:
 class _Worker:
     """A thread that empties its queues through the embedder."""
 
-    def __init__(self, embedder: Embedder, dim: int, name: str) -> None:
+    def __init__(self, embedder: Embedder, dim: int, name: str, metrics: Metrics) -> None:
         self.questions = Questions(embedder.limits)
         self.documents = Documents(embedder.limits)
         self._embedder = embedder
         self._dim = dim
+        self._metrics = metrics
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._stopped = False
+        self._name = name
         self._thread = threading.Thread(target=self._run, name=f"reverie-{name}", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -148,6 +164,8 @@ class _Worker:
         self._thread.join(seconds)
 
     def _run(self) -> None:
+        if self._name == DOCUMENTS:
+            give_way()
         in_a_row = 0
         while not self._stopped:
             if in_a_row < _QUESTIONS_IN_A_ROW and self._encode_questions():
@@ -160,19 +178,25 @@ class _Worker:
     def _encode_questions(self) -> bool:
         batch = self.questions.batch()
         if batch:
-            self._finish(batch, self._embedder.encode_questions, self.questions.done)
+            self._finish("questions", batch, self._embedder.encode_questions, self.questions.done)
         return bool(batch)
 
     def _encode_documents(self) -> bool:
         batch = self.documents.batch()
         if batch:
-            self._finish(batch, self._embedder.encode_documents, self.documents.done)
+            self._finish("documents", batch, self._embedder.encode_documents, self.documents.done)
         return bool(batch)
 
     def _finish(
-        self, batch: list[Item], encode: Callable[[Sequence[str]], FloatArray], done: Callable[[list[Item]], None]
+        self,
+        kind: str,
+        batch: list[Item],
+        encode: Callable[[Sequence[str]], FloatArray],
+        done: Callable[[list[Item]], None],
     ) -> None:
+        began = time.perf_counter()
         finished = self._encode(batch, encode)
+        self._metrics.encoded(kind, len(batch), time.perf_counter() - began)
         done(batch)
         if finished and self._loop is not None:
             with suppress(RuntimeError):  # the loop was closed without closing the encoder: nobody waits any more

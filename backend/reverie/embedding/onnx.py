@@ -8,7 +8,6 @@ from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort  # type: ignore[import-untyped]
 import orjson
 from tokenizers import Encoding, Tokenizer
 
@@ -17,6 +16,7 @@ from reverie.embedding.batches import by_length
 from reverie.embedding.carried import content_name
 from reverie.embedding.fit import fit
 from reverie.embedding.prefixes import NO_PREFIXES, Prefixes, prefixes_of
+from reverie.embedding.priority import giving_way
 from reverie.embedding.protocol import (
     CHARS_PER_TOKEN,
     LOCAL_LIMITS,
@@ -25,6 +25,7 @@ from reverie.embedding.protocol import (
     Limits,
     default_threads,
 )
+from reverie.embedding.silent_ort import ort
 
 _DEFAULT_TOKENS: Final = 512
 _CONFIGURATION: Final = (
@@ -99,7 +100,7 @@ class OnnxEmbedder:
         self.max_tokens: int = model.max_tokens
         self._model = model
         self._tokenizer = _tokenizer(model)
-        self._documents = _session(model, threads)
+        self._documents = giving_way(lambda: _session(model, threads))
         self._questions = _session(model, 1)
         self._inputs = frozenset(node.name for node in self._documents.get_inputs())
         self._output = _output_name(self._documents)

@@ -6,8 +6,9 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 
 from reverie.auth.dependencies import Writer
-from reverie.core.http import Json, body_of, described, problems, query_of
+from reverie.core.http import Json, answered, body_of, described, problems, query_of
 from reverie.core.idempotency import Idempotency, idempotency
+from reverie.forgetting import examples
 from reverie.forgetting.schemas import ForgetIn, ForgetOut, Scope
 from reverie.forgetting.service import ForgettingService
 from reverie.memories.schemas import TraceQuery
@@ -27,8 +28,17 @@ Forgetting = Annotated[ForgettingService, Depends(forgetting_service)]
 @router.post(
     "/forget",
     response_model=ForgetOut,
-    responses=problems(400, 403, 404, 409, 413, 422),
-    openapi_extra=described(body=ForgetIn),
+    responses={
+        200: answered("Forgotten, or counted", forgotten=examples.FORGOTTEN, counted=examples.COUNTED),
+        **problems(400, 404, 409, 415, 422),
+    },
+    openapi_extra=described(
+        body=ForgetIn,
+        once=True,
+        one_trace=examples.ONE,
+        several=examples.SEVERAL,
+        how_much_is_there=examples.EVERYTHING,
+    ),
 )
 async def forget(
     principal: Writer,
@@ -46,8 +56,8 @@ async def forget(
 @router.delete(
     "/traces/{trace_id}",
     response_model=ForgetOut,
-    responses=problems(403, 404, 422),
-    openapi_extra=described(query=TraceQuery),
+    responses={200: answered("Forgotten", forgotten=examples.FORGOTTEN), **problems(404, 409, 422)},
+    openapi_extra=described(query=TraceQuery, once=True),
 )
 async def delete_trace(
     principal: Writer,

@@ -3,9 +3,9 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from reverie.core.http import Answer, Schema
+from reverie.core.http import Answer, Schema, given
 from reverie.text.fields import Identifier, Text
 
 
@@ -18,6 +18,10 @@ def _no_number(value: object) -> object:
 
 class Scope(Schema):
     """What to forget: exactly one of these."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [given("trace_id", "string"), given("trace_ids", "array"), given("all", "boolean")]}
+    )
 
     trace_id: UUID | None = None
     trace_ids: Annotated[list[UUID] | None, Field(min_length=1, max_length=10_000)] = None

@@ -8,19 +8,22 @@ from fastapi import APIRouter, Depends, Request
 
 from reverie.auth.dependencies import Reader, Writer
 from reverie.core.errors import Invalid
-from reverie.core.http import Json, body_of, described, problems, query_of
+from reverie.core.http import Json, answered, body_of, described, problems, query_of
 from reverie.core.idempotency import Idempotency, idempotency
-from reverie.core.paging import PageQuery
+from reverie.memories import examples
 from reverie.memories.schemas import (
+    MessageIn,
     RememberIn,
     RememberOut,
     RememberQuery,
+    TraceIn,
     TraceOut,
     TracePage,
     TracePatch,
     TraceQuery,
     TracesQuery,
     UserPage,
+    UsersQuery,
 )
 from reverie.memories.service import MemoryService
 
@@ -36,15 +39,52 @@ async def memory_service(request: Request) -> MemoryService:
 Memories = Annotated[MemoryService, Depends(memory_service)]
 
 
+_NAMED = {"trace_id": "$response.body#/traces/0/trace_id", "user_id": "$request.body#/user_id"}
+_LEADS = {
+    "read": {"operationId": "get_trace", "parameters": _NAMED, "description": "The first trace"},
+    "change": {"operationId": "patch_trace", "parameters": _NAMED, "description": "The first trace"},
+    "delete": {"operationId": "delete_trace", "parameters": _NAMED, "description": "The first trace"},
+    "forget": {
+        "operationId": "forget",
+        "requestBody": {"user_id": _NAMED["user_id"], "scope": {"trace_id": _NAMED["trace_id"]}},
+        "description": "The first trace",
+    },
+    "list": {"operationId": "list_traces", "parameters": {"user_id": _NAMED["user_id"]}},
+    "recall": {
+        "operationId": "recall_get",
+        "parameters": {"user_id": _NAMED["user_id"], "q": "$request.body#/traces/0/content"},
+        "description": "What is like the first trace",
+    },
+}
+_OPERATION = {
+    "operation": {
+        "operationId": "get_operation",
+        "parameters": {"operation_id": "$response.body#/operation_id"},
+        "description": "How far the vectors are",
+    }
+}
+
+
 @router.post(
     "/remember",
     status_code=201,
     response_model=RememberOut,
     responses={
-        202: {"model": RememberOut, "description": "Accepted: vectors follow"},
-        **problems(400, 403, 409, 413, 422),
+        201: answered("Remembered", links=_LEADS, some_of_everything=examples.STORED),
+        202: {
+            "model": RememberOut,
+            **answered("Remembered; vectors follow", links=_LEADS | _OPERATION, pending=examples.ACCEPTED),
+        },
+        **problems(400, 409, 415, 422),
     },
-    openapi_extra=described(body=RememberIn, query=RememberQuery),
+    openapi_extra=described(
+        body=RememberIn,
+        query=RememberQuery,
+        parts=(TraceIn, MessageIn),
+        once=True,
+        traces=examples.TRACES,
+        messages_of_a_chat=examples.MESSAGES,
+    ),
 )
 async def remember(
     principal: Writer,
@@ -65,8 +105,25 @@ async def remember(
     return Json(content, status)
 
 
+_PAGED = {
+    "next": {
+        "operationId": "list_traces",
+        "parameters": {"user_id": "$request.query.user_id", "cursor": "$response.body#/next_cursor"},
+        "description": "The next page",
+    },
+    "read": {
+        "operationId": "get_trace",
+        "parameters": {"trace_id": "$response.body#/items/0/trace_id", "user_id": "$response.body#/items/0/user_id"},
+        "description": "The newest trace",
+    },
+}
+
+
 @router.get(
-    "/traces", response_model=TracePage, responses=problems(403, 422), openapi_extra=described(query=TracesQuery)
+    "/traces",
+    response_model=TracePage,
+    responses={200: answered("A page of traces", links=_PAGED, page=examples.TRACES_PAGE), **problems(422)},
+    openapi_extra=described(query=TracesQuery),
 )
 async def list_traces(
     principal: Reader, query: Annotated[TracesQuery, Depends(query_of(TracesQuery))], memories: Memories
@@ -78,7 +135,7 @@ async def list_traces(
 @router.get(
     "/traces/{trace_id}",
     response_model=TraceOut,
-    responses=problems(403, 404, 422),
+    responses={200: answered("The trace", trace=examples.TRACE), **problems(404, 422)},
     openapi_extra=described(query=TraceQuery),
 )
 async def get_trace(
@@ -94,8 +151,11 @@ async def get_trace(
 @router.patch(
     "/traces/{trace_id}",
     response_model=TraceOut,
-    responses=problems(400, 403, 404, 409, 413, 422),
-    openapi_extra=described(body=TracePatch, query=TraceQuery),
+    responses={
+        200: answered("The trace as it is now", trace=examples.CHANGED),
+        **problems(400, 404, 409, 415, 422),
+    },
+    openapi_extra=described(body=TracePatch, query=TraceQuery, change=examples.CHANGE),
 )
 async def patch_trace(
     principal: Writer,
@@ -108,9 +168,28 @@ async def patch_trace(
     return Json((await memories.patch(principal, query.user_id, trace_id, body)).model_dump())
 
 
-@router.get("/users", response_model=UserPage, responses=problems(403, 422), openapi_extra=described(query=PageQuery))
+_USERS = {
+    "next": {
+        "operationId": "list_users",
+        "parameters": {"cursor": "$response.body#/next_cursor"},
+        "description": "The next page",
+    },
+    "traces": {
+        "operationId": "list_traces",
+        "parameters": {"user_id": "$response.body#/items/0/user_id"},
+        "description": "The traces of the newest user",
+    },
+}
+
+
+@router.get(
+    "/users",
+    response_model=UserPage,
+    responses={200: answered("A page of users", links=_USERS, page=examples.USERS_PAGE), **problems(422)},
+    openapi_extra=described(query=UsersQuery),
+)
 async def list_users(
-    principal: Reader, query: Annotated[PageQuery, Depends(query_of(PageQuery))], memories: Memories
+    principal: Reader, query: Annotated[UsersQuery, Depends(query_of(UsersQuery))], memories: Memories
 ) -> Json:
     """The users of the caller's space, newest first."""
     return Json((await memories.users(principal, _user_cursor(query.cursor), query.limit)).model_dump())

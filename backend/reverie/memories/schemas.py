@@ -1,19 +1,35 @@
 """What goes over the wire about traces."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from reverie.core.errors import WrongField
-from reverie.core.http import Answer, Schema
+from reverie.core.http import Answer, Schema, given
 from reverie.core.paging import PageQuery
-from reverie.text.fields import Content, Identifier, JsonObject, Language, Moment, Text
+from reverie.text.fields import NOT_BLANK, Content, Identifier, JsonObject, Language, Moment, Text
 
 Kind = Literal["turn", "note", "fact", "chunk", "summary", "entity"]
 Role = Literal["user", "assistant", "system", "tool"]
-Salience = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
+
+
+def _as_kept(salience: float) -> float:
+    """To six digits, as it is answered; PostgreSQL refuses what is too small for its ``real``."""
+    return round(salience, 6)
+
+
+Salience = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True), AfterValidator(_as_kept)]
+Vector = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "array", "items": {"type": "number"}, "minItems": 1}, {"type": "null"}],
+            "description": "The caller's own vector: as many numbers as the model has dimensions, of any length.",
+        }
+    ),
+]
 MOST_TRACES = 1000
 
 
@@ -28,9 +44,7 @@ class TraceIn(Schema):
     external_id: Identifier | None = None
     occurred_at: Moment | None = None
     salience: Salience | None = None
-    embedding: Annotated[
-        Any, WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "number"}}, {"type": "null"}]})
-    ] = None
+    embedding: Vector = None
     language: Language | None = None
     source: JsonObject | None = None
     meta: JsonObject | None = None
@@ -44,8 +58,18 @@ def _joined(content: object) -> object:
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
+OTHER_ROLES = {"developer": "system", "function": "tool"}
+"""Roles of chat APIs by the name that they have here."""
+
+_PART = {
+    "type": "object",
+    "properties": {"type": {"const": "text"}, "text": {"type": "string", "minLength": 1, "pattern": NOT_BLANK}},
+    "required": ["type", "text"],
+}
+
+
 def _known_role(role: object) -> object:
-    return {"developer": "system", "function": "tool"}.get(role, role) if isinstance(role, str) else role
+    return OTHER_ROLES.get(role, role) if isinstance(role, str) else role
 
 
 class MessageIn(Schema):
@@ -53,35 +77,42 @@ class MessageIn(Schema):
 
     model_config = ConfigDict(extra="ignore")
 
-    role: Annotated[Role, BeforeValidator(_known_role)]
+    role: Annotated[
+        Role,
+        BeforeValidator(_known_role),
+        WithJsonSchema({"type": "string", "enum": [*get_args(Role), *OTHER_ROLES]}),
+    ]
     content: Annotated[
         Content,
         BeforeValidator(_joined),
-        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]}),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "string", "minLength": 1, "pattern": NOT_BLANK},
+                    {"type": "array", "items": {"type": "object"}, "contains": _PART},
+                ]
+            }
+        ),
     ]
     name: Text | None = None
+
+
+def _several(model: str) -> WithJsonSchema:
+    """What the API's description says of traces and messages, each of which is read by itself."""
+    items = {"$ref": f"#/components/schemas/{model}"}
+    several = {"type": "array", "items": items, "minItems": 1, "maxItems": MOST_TRACES}
+    return WithJsonSchema({"anyOf": [several, {"type": "null"}]})
 
 
 class RememberIn(Schema):
     """Traces of one user, or messages as chat APIs write them. Each is judged by itself."""
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": [given("traces", "array"), given("messages", "array")]})
+
     user_id: Identifier
     conversation_id: Identifier | None = None
-    traces: Annotated[
-        list[Any] | None,
-        Field(min_length=1, max_length=MOST_TRACES),
-        WithJsonSchema(
-            {"type": "array", "items": {"$ref": "#/components/schemas/TraceIn"}, "minItems": 1, "maxItems": MOST_TRACES}
-        ),
-    ] = None
-    messages: Annotated[
-        list[Any] | None,
-        Field(min_length=1, max_length=MOST_TRACES),
-        WithJsonSchema(
-            {"type": "array", "items": {"$ref": "#/components/schemas/MessageIn"}, "minItems": 1,
-             "maxItems": MOST_TRACES}
-        ),
-    ] = None  # fmt: skip
+    traces: Annotated[list[Any] | None, Field(min_length=1, max_length=MOST_TRACES), _several("TraceIn")] = None
+    messages: Annotated[list[Any] | None, Field(min_length=1, max_length=MOST_TRACES), _several("MessageIn")] = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "RememberIn":
@@ -95,7 +126,9 @@ class RememberIn(Schema):
 class RememberQuery(Schema):
     """The query string of remember."""
 
-    wait: bool = True
+    wait: Annotated[
+        bool, Field(description="Whether up to 100 texts are encoded before the answer.", examples=[True])
+    ] = True
 
 
 class TraceAnswer(Answer):
@@ -119,15 +152,17 @@ class RememberOut(Answer):
 class TraceQuery(Schema):
     """The query string wherever one trace is named."""
 
-    user_id: Identifier
+    user_id: Annotated[Identifier, Field(description="Whose memory it is, in your own words.", examples=["nora"])]
 
 
 class TracesQuery(PageQuery):
     """The query string of the list of traces."""
 
-    user_id: Identifier
-    kind: Kind | None = None
-    conversation_id: Identifier | None = None
+    user_id: Annotated[Identifier, Field(description="Whose memory it is, in your own words.", examples=["nora"])]
+    kind: Annotated[Kind | None, Field(description="Only traces of this kind.", examples=["turn"])] = None
+    conversation_id: Annotated[
+        Identifier | None, Field(description="Only traces of this conversation.", examples=["trip-planning"])
+    ] = None
 
 
 class TraceOut(Answer):
@@ -162,8 +197,22 @@ class TracePage(Answer):
     next_cursor: str | None
 
 
+NEVER_NULL = ("content", "kind", "salience", "language")
+"""What a trace always has."""
+
+
+def _described_patch(schema: dict[str, Any]) -> None:
+    schema["minProperties"] = 1
+    for name in NEVER_NULL:
+        described = schema["properties"][name]
+        described |= described.pop("anyOf")[0]
+        del described["default"]
+
+
 class TracePatch(Schema):
     """What to change of a trace; a field that is not given stays, null clears where that makes sense."""
+
+    model_config = ConfigDict(json_schema_extra=_described_patch)
 
     content: Content | None = None
     kind: Kind | None = None
@@ -181,10 +230,23 @@ class TracePatch(Schema):
     def _something_to_change(self) -> "TracePatch":
         if not self.model_fields_set:
             raise ValueError("takes at least one field to change")
-        for name in ("content", "kind", "salience", "language"):
+        for name in NEVER_NULL:
             if name in self.model_fields_set and getattr(self, name) is None:
                 raise WrongField(name, "takes a value, not null")
         return self
+
+
+class UsersQuery(PageQuery):
+    """The query string of the list of users."""
+
+    cursor: Annotated[
+        str | None,
+        Field(
+            max_length=100,
+            description="The next_cursor of the page before.",
+            examples=["2026-05-08T13:56:00.123456Z,6f0c5a4e-51c7-5f7e-9f43-0d6a3b0f8a11"],
+        ),
+    ] = None
 
 
 class UserOut(Answer):

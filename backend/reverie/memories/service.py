@@ -1,5 +1,6 @@
 """Remembering, reading and changing traces."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,8 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from reverie.auth.principal import Principal
 from reverie.core import clock
+from reverie.core.breaker import Breaker
 from reverie.core.config import Settings
-from reverie.core.database import Database, Row
+from reverie.core.database import Database, Row, again
 from reverie.core.errors import Conflict, Invalid, NotFound
 from reverie.core.http import complaint
 from reverie.core.idempotency import Claim
@@ -21,6 +23,7 @@ from reverie.core.ids import user_uuid, uuid7, uuid7s
 from reverie.core.limits import Limits, limits_from
 from reverie.core.paging import next_cursor
 from reverie.core.queue import Bell
+from reverie.core.turns import Turns
 from reverie.embedding.encoder import Encoder
 from reverie.embedding.fit import supplied
 from reverie.embedding.heads import semantic_text
@@ -57,6 +60,12 @@ MOST_WAITED_BYTES = 2 * 1024 * 1024
 DEFAULT_SALIENCE = 0.5
 PART = 64
 """Traces that an operation encodes and commits at a time."""
+
+MOST_BATCHES = 10
+"""So many times EMBEDDING_TIMEOUT_SECONDS an operation waits for one part: others' texts may go before."""
+
+HUNG_SECONDS = 2.0
+"""For so long texts are not waited for after the encoder hung; they are left to an operation."""
 
 log = structlog.get_logger(__name__)
 _TRACE = TypeAdapter(TraceIn)
@@ -114,6 +123,8 @@ class MemoryService:
         self._focus = focus
         self._bell = bell
         self._make_partitions = make_partitions
+        self._patience = settings.embedding_timeout_seconds
+        self._waits = Breaker(HUNG_SECONDS, self._patience)
 
     async def remember(
         self, principal: Principal, body: RememberIn, *, wait: bool, claim: Claim
@@ -124,9 +135,9 @@ class MemoryService:
             Invalid: nothing of the batch could be accepted.
         """
         user_id = user_uuid(principal.space_id, body.user_id)
-        drafts = self._read(body)
+        drafts = await self._read(body)
         now = clock.now()
-        self._identify(principal, body, drafts, now)
+        await self._identify(principal, body, drafts, now)
         await self._find_known(principal.space_id, user_id, drafts)
         new = [draft for draft in drafts if draft.is_new]
         if all((draft.twin or draft).is_rejected for draft in drafts):
@@ -134,11 +145,15 @@ class MemoryService:
         pending = [d for d in new if d.trace is not None and d.trace.vectors and d.vector is None]
         waited = wait and _small_enough(pending)
         failed = await self._encode(pending) if waited else False
+
+        def write() -> Awaitable[tuple[int, RememberOut]]:
+            return self._write(principal, body, user_id, drafts, waited, failed, claim, now)
+
         try:
-            status, out = await self._write(principal, body, user_id, drafts, waited, failed, claim, now)
+            status, out = await again(write)
         except psycopg.errors.CheckViolation:
             await self._make_partitions(now)
-            status, out = await self._write(principal, body, user_id, drafts, waited, failed, claim, now)
+            status, out = await again(write)
         if out.operation_id is not None:
             await self._bell.ring(out.operation_id)
         await self._focus.add(user_id, [answer.trace_id for answer in out.traces if answer.trace_id], now)
@@ -172,7 +187,10 @@ class MemoryService:
         """
         texts = [semantic_text(row[2], row[1]) for row in rows]
         try:
-            return list(zip(rows, await self._encoder.documents(texts), strict=True))
+            async with asyncio.timeout(self._patience * MOST_BATCHES):
+                return list(zip(rows, await self._encoder.documents(texts), strict=True))
+        except TimeoutError:
+            raise TryLater("The embedding model does not answer.") from None
         except EmbeddingError as error:
             if not error.text_at_fault:
                 raise TryLater(error.detail) from None
@@ -252,18 +270,35 @@ class MemoryService:
 
     async def _encode_one(self, text: str) -> FloatArray | None:
         """The vector of a text, None if the encoder failed."""
+        vectors = await self._encode_in_time([text])
+        return None if vectors is None else vectors[0]
+
+    async def _encode_in_time(self, texts: Sequence[str]) -> FloatArray | None:
+        """The vectors of texts, one a row; None if the encoder failed or is still at it after its time.
+
+        While it hangs, nobody but one at a time waits for it.
+        """
+        if not self._waits.ask():
+            return None
         try:
-            vectors = await self._encoder.documents([text])
+            async with asyncio.timeout(self._patience):
+                vectors = await self._encoder.documents(texts)
+        except TimeoutError:
+            self._waits.failed()
+            log.warning("encoder failed", error=f"no answer within {self._patience:g} s (EMBEDDING_TIMEOUT_SECONDS)")
+            return None
         except EmbeddingError as error:
+            self._waits.answered()
             log.warning("encoder failed", error=error.detail)
             return None
-        vector: FloatArray = vectors[0]
-        return vector
+        self._waits.answered()
+        return vectors
 
-    def _read(self, body: RememberIn) -> list[Draft]:
+    async def _read(self, body: RememberIn) -> list[Draft]:
         """Judges each trace by itself."""
-        drafts = []
+        drafts, turns = [], Turns()
         for raw in body.traces if body.traces is not None else body.messages or []:
+            await turns.pass_on()
             draft = Draft()
             try:
                 draft.given = self._trace_of(raw, body)
@@ -283,11 +318,13 @@ class MemoryService:
         message = _MESSAGE.validate_python(raw, context=self._limits)
         return TraceIn.model_construct(content=message.content, role=message.role, speaker=message.name, kind="turn")
 
-    def _identify(self, principal: Principal, body: RememberIn, drafts: Sequence[Draft], now: datetime) -> None:
+    async def _identify(self, principal: Principal, body: RememberIn, drafts: Sequence[Draft], now: datetime) -> None:
         """Fills in what was not given, and finds traces that are the same within the batch."""
         ids = uuid7s(now, len(drafts))
         first: dict[bytes, Draft] = {}
+        turns = Turns()
         for draft, trace_id in zip(drafts, ids, strict=True):
+            await turns.pass_on()
             if draft.given is None or draft.answer is not None:
                 continue
             trace = self._new_trace(principal, body.conversation_id, draft.given, trace_id)
@@ -350,10 +387,8 @@ class MemoryService:
         traces = [draft.trace for draft in pending if draft.trace is not None]
         if not traces:
             return False
-        try:
-            vectors = await self._encoder.documents([semantic_text(trace.content, trace.speaker) for trace in traces])
-        except EmbeddingError as error:
-            log.warning("encoder failed", error=error.detail)
+        vectors = await self._encode_in_time([semantic_text(trace.content, trace.speaker) for trace in traces])
+        if vectors is None:
             return True
         for draft, vector in zip(pending, vectors, strict=True):
             draft.vector = vector

@@ -18,6 +18,9 @@ class Operation(Base):
         CheckConstraint("state IN ('pending', 'running', 'done', 'failed')", name="state"),
         Index("operation_open", "created_at", postgresql_where=text("state IN ('pending', 'running')")),
         Index("operation_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+        Index("operation_running", "lease_until", postgresql_where=text("state = 'running'")),
+        Index("operation_failed", "space_id", "finished_at", postgresql_where=text("state = 'failed'")),
+        {"postgresql_with": {"autovacuum_vacuum_scale_factor": 0.02}},
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -37,7 +40,10 @@ class Operation(Base):
 
 
 class IdempotencyKey(Base):
-    """What a request with this key was answered; without a status it still runs, at most until ``locked_until``."""
+    """What a request with this key was answered; without one it still runs, or its process died.
+
+    A request that runs goes on moving ``locked_until``; when that has passed, another may take over.
+    """
 
     __tablename__ = "idempotency_key"
     __table_args__ = (Index("idempotency_key_created", "created_at"), {"info": WALLED})

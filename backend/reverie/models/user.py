@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from reverie.models.base import WALLED, Base, BigInt
@@ -20,8 +20,8 @@ class MemoryUser(Base):
     __tablename__ = "memory_user"
     __table_args__ = (
         CheckConstraint("kind IN ('person', 'agent', 'fleet', 'knowledge')", name="kind"),
-        # Distribution by user_id allows only unique indexes that hold it.
-        UniqueConstraint("space_id", "external_id", "user_id"),
+        # Unique by its key alone: another unique index would fail those who write for a new user at the same moment,
+        # since ON CONFLICT waits on one.
         Index("memory_user_created", "space_id", "created_at", "user_id"),
         {"info": WALLED},
     )

@@ -9,13 +9,14 @@ SELECT id, kind, state, attempts, error, result, created_at, started_at, finishe
 FROM operation WHERE space_id = %b AND id = %b
 
 -- name: lease
--- Takes an operation for one attempt, unless it is finished or another worker holds it.
+-- Takes an operation for one attempt, unless it is finished or another worker holds it. A lease that ends later than
+-- any lease was given before the clock was set back.
 UPDATE operation
 SET state = 'running', attempts = attempts + 1, lease_until = %b, started_at = coalesce(started_at, %b)
 WHERE id = (
     SELECT id FROM operation
     WHERE id = %b AND state IN ('pending', 'running') AND attempts < %b
-      AND (lease_until IS NULL OR lease_until < %b)
+      AND (lease_until IS NULL OR lease_until < %b OR lease_until > %b)
     FOR UPDATE SKIP LOCKED
 )
 RETURNING id, space_id, user_id, kind, payload, trace_ids, attempts, started_at
@@ -42,16 +43,18 @@ UPDATE operation SET state = 'pending', attempts = attempts - 1, error = %b, lea
 WHERE id = %b AND attempts = %b AND state = 'running'
 
 -- name: left_behind
--- What the bell did not bring to a worker: waiting for a while, or held by one that is gone.
+-- What the bell did not bring to a worker: waiting for a while, or held by one that is gone. What was accepted or
+-- leased in a future that the clock was set back from is overdue.
 SELECT id, attempts, greatest(created_at, lease_until) FROM operation
-WHERE state IN ('pending', 'running') AND created_at < %b AND (lease_until IS NULL OR lease_until < %b)
+WHERE state IN ('pending', 'running') AND (created_at < %b OR created_at > %b)
+  AND (lease_until IS NULL OR lease_until < %b OR lease_until > %b)
 ORDER BY created_at
 LIMIT %b
 
 -- name: set_aside
 -- Held by workers that died at every attempt.
 UPDATE operation SET state = 'failed', error = %b, lease_until = NULL, finished_at = %b
-WHERE state = 'running' AND attempts >= %b AND lease_until < %b
+WHERE state = 'running' AND attempts >= %b AND (lease_until < %b OR lease_until > %b)
 
 -- name: delete_finished
 DELETE FROM operation WHERE state IN ('done', 'failed') AND finished_at < %b

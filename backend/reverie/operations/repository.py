@@ -52,10 +52,13 @@ async def get(session: ReadSession, space_id: UUID, operation_id: UUID) -> Row |
 
 
 async def lease(
-    session: WriteSession, operation_id: UUID, most_attempts: int, until: datetime, now: datetime
+    session: WriteSession, operation_id: UUID, most_attempts: int, until: datetime, now: datetime, latest: datetime
 ) -> Leased | None:
-    """Takes an operation for one attempt; None when it is finished, held, or was tried often enough."""
-    row = await session.fetch_one(SQL["lease"], (until, now, operation_id, most_attempts, now))
+    """Takes an operation for one attempt; None when it is finished, held, or was tried often enough.
+
+    A lease that ends after ``latest`` holds nobody.
+    """
+    row = await session.fetch_one(SQL["lease"], (until, now, operation_id, most_attempts, now, latest))
     return Leased(*row) if row else None
 
 
@@ -82,16 +85,20 @@ async def release(session: WriteSession, held: Leased, error: str | None, retry_
 
 
 async def left_behind(
-    session: ReadSession, before: datetime, now: datetime, limit: int
+    session: ReadSession, before: datetime, now: datetime, latest: datetime, limit: int
 ) -> list[tuple[UUID, int, datetime]]:
-    """(id, attempts, since when it could be run) of operations that wait and that nobody holds."""
-    return [(row[0], row[1], row[2]) for row in await session.fetch(SQL["left_behind"], (before, now, limit))]
+    """(id, attempts, since when it could be run) of operations that wait and that nobody holds.
+
+    A lease that ends after ``latest`` holds nobody, and what was accepted after it waits.
+    """
+    rows = await session.fetch(SQL["left_behind"], (before, latest, now, latest, limit))
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def set_aside(session: WriteSession, most_attempts: int, now: datetime) -> None:
+async def set_aside(session: WriteSession, most_attempts: int, now: datetime, latest: datetime) -> None:
     """Ends operations whose every worker died."""
     error = f"The worker died or hung at each of {most_attempts} attempts."
-    await session.execute(SQL["set_aside"], (error, now, most_attempts, now))
+    await session.execute(SQL["set_aside"], (error, now, most_attempts, now, latest))
 
 
 async def delete_finished(session: WriteSession, before: datetime) -> None:

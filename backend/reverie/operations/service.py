@@ -3,7 +3,7 @@
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -12,8 +12,9 @@ import structlog
 from psycopg_pool import PoolTimeout
 
 from reverie.core import clock
-from reverie.core.database import Database
+from reverie.core.database import Database, WriteSession
 from reverie.core.errors import NotFound, ReverieError
+from reverie.core.outages import PASSING
 from reverie.core.queue import Bell
 from reverie.core.schema import first_line
 from reverie.operations import repository
@@ -39,7 +40,12 @@ class TryLater(Exception):  # noqa: N818 - what the handler asks for
 class OperationService:
     """Operations of every space."""
 
-    LEASE = timedelta(seconds=60)
+    LEASE = timedelta(seconds=30)
+    """How long an operation stays with a worker that has died or hangs; one that works goes on extending it."""
+
+    LONGEST = timedelta(minutes=50)
+    """How long an attempt may take: one whose worker lives and gets nowhere fails."""
+
     MOST_ATTEMPTS = 3
     PAUSE = timedelta(seconds=5)
     """How long an operation rests after a failed attempt, doubled each time."""
@@ -52,6 +58,9 @@ class OperationService:
 
     LONGEST_REST = timedelta(seconds=60)
     """How long an operation rests at most while what it needs is out."""
+
+    RETRY_SECONDS = 0.5
+    """How long to wait before telling PostgreSQL again how an attempt ended."""
 
     def __init__(self, database: Database, bell: Bell, handlers: Mapping[str, Handler]) -> None:
         self._database = database
@@ -77,33 +86,35 @@ class OperationService:
         """Runs an operation if nobody else does; False when there was nothing to do."""
         now = clock.now()
         async with self._database.writing(None) as session:
-            held = await repository.lease(session, operation_id, self.MOST_ATTEMPTS, now + self.LEASE, now)
+            held = await repository.lease(
+                session, operation_id, self.MOST_ATTEMPTS, now + self.LEASE, now, self._latest(now)
+            )
         if held is None:
             return False
         work = asyncio.ensure_future(self._handle(held))
         keeper = asyncio.create_task(self._keep(held, work))
         try:
-            result = await work
+            async with asyncio.timeout(self.LONGEST.total_seconds()):
+                result = await work
         except asyncio.CancelledError:
             if _stopping():
                 # Whoever was taken over meanwhile holds an older attempt, and releases nothing.
-                await asyncio.shield(self._release(held, None, timedelta(0)))
+                await asyncio.shield(self._release(held))
                 raise
             log.warning("operation taken over", operation=str(held.id), kind=held.kind, attempt=held.attempt)
         except TryLater as error:
             rest = min(max(clock.now() - held.started_at, self.PAUSE), self.LONGEST_REST)
-            log.warning(
-                "operation waits", operation=str(held.id), kind=held.kind, seconds=rest.total_seconds(), why=str(error)
-            )
-            await self._release(held, str(error), rest)
+            await self._wait(held, str(error), rest)
         except Exception as error:  # noqa: BLE001 - whatever a handler does wrong is told in the row and in the log
-            log.warning(
-                "operation failed", operation=str(held.id), kind=held.kind, attempt=held.attempt, **_traced(error)
-            )
-            await self._put_back(held, error)
+            if _is_outage(error):
+                await self._wait(held, "PostgreSQL was away.", self.PAUSE)
+            else:
+                log.warning(
+                    "operation failed", operation=str(held.id), kind=held.kind, attempt=held.attempt, **_traced(error)
+                )
+                await self._put_back(held, error)
         else:
-            async with self._database.writing(None) as session:
-                await repository.finish(session, held, result, clock.now())
+            await self._tell(lambda session: repository.finish(session, held, result, clock.now()))
         finally:
             keeper.cancel()
         return True
@@ -112,12 +123,12 @@ class OperationService:
         """Rings for what was left behind, and runs it here when the bell does not sound; how many were found."""
         now = clock.now()
         async with self._database.writing(None) as session:
-            await repository.set_aside(session, self.MOST_ATTEMPTS, now)
-            found = await repository.left_behind(session, now - self.PATIENCE, now, limit)
+            await repository.set_aside(session, self.MOST_ATTEMPTS, now, self._latest(now))
+            found = await repository.left_behind(session, now - self.PATIENCE, now, self._latest(now), limit)
         due = [
             operation_id
             for operation_id, attempts, since in found
-            if not await self._bell.ring(operation_id, attempts) or since < now - self.OVERDUE
+            if not await self._bell.ring(operation_id, attempts) or not now - self.OVERDUE < since <= now
         ]
         for operation_id in due:
             await self.run(operation_id)
@@ -145,15 +156,47 @@ class OperationService:
                 work.cancel()
                 return
 
-    async def _put_back(self, held: Leased, error: Exception) -> None:
-        now = clock.now()
-        retry_at = now + self.PAUSE * 2 ** (held.attempt - 1)
-        async with self._database.writing(None) as session:
-            await repository.put_back(session, held, _described(error), self.MOST_ATTEMPTS, retry_at, now)
+    async def _wait(self, held: Leased, why: str, rest: timedelta) -> None:
+        log.warning("operation waits", operation=str(held.id), kind=held.kind, seconds=rest.total_seconds(), why=why)
+        await self._tell(lambda session: repository.release(session, held, why, clock.now() + rest))
 
-    async def _release(self, held: Leased, error: str | None, rest: timedelta) -> None:
-        async with self._database.writing(None) as session:
-            await repository.release(session, held, error, clock.now() + rest)
+    async def _put_back(self, held: Leased, error: Exception) -> None:
+        pause = self.PAUSE * 2 ** (held.attempt - 1)
+
+        async def put_back(session: WriteSession) -> None:
+            now = clock.now()
+            await repository.put_back(session, held, _described(error), self.MOST_ATTEMPTS, now + pause, now)
+
+        await self._tell(put_back)
+
+    async def _release(self, held: Leased) -> None:
+        """Gives an operation back at once; the worker ends, so without PostgreSQL that is left to its lease."""
+        try:
+            async with self._database.writing(None) as session:
+                await repository.release(session, held, None, clock.now())
+        except PASSING as error:
+            log.warning("operation not released", operation=str(held.id), error=first_line(error))
+
+    async def _tell(self, write: Callable[[WriteSession], Awaitable[None]]) -> None:
+        """Writes how an attempt ended, as soon as PostgreSQL takes it; one that was taken over changes nothing."""
+        while True:
+            try:
+                async with self._database.writing(None) as session:
+                    await write(session)
+            except PASSING as error:
+                log.warning("operation not updated", error=first_line(error))
+                await asyncio.sleep(self.RETRY_SECONDS)
+            else:
+                return
+
+    def _latest(self, now: datetime) -> datetime:
+        """When every lease given by now has ended: one that ends later is from before the clock was set back."""
+        return now + max(self.LEASE, self.LONGEST_REST) + clock.SKEW
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether PostgreSQL could not do it just then; what it never takes (SQLSTATE 54) is no outage."""
+    return isinstance(error, PASSING) and not (error.sqlstate or "").startswith("54")
 
 
 def _stopping() -> bool:

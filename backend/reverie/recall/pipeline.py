@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -17,6 +18,8 @@ from reverie.core.database import Database
 from reverie.core.errors import Invalid, Unavailable
 from reverie.core.ids import lower_bound, user_uuid
 from reverie.core.kinds import HEADS, KINDS, RECALLED_KINDS
+from reverie.core.metrics import Metrics
+from reverie.core.telemetry import reason
 from reverie.embedding.encoder import Encoder
 from reverie.embedding.fit import supplied
 from reverie.embedding.protocol import EmbeddingError
@@ -28,13 +31,9 @@ from reverie.recall.recipes import RECIPES, Recipe
 from reverie.recall.schemas import EdgeOut, RecallIn, RecallOut, RecallQuery, Result
 from reverie.recall.types import Arm, Bounds, Edge, Found, Question, Scored, Trace, key_of, trace_of
 from reverie.text.fields import EARLIEST
-from reverie.working.focus import Focus
+from reverie.working.focus import Focus, Focused
 
 log = structlog.get_logger(__name__)
-
-
-class FocusLost(Exception):  # noqa: N818 - what happened, not an error of ours
-    """Redis did not answer; it logs that itself."""
 
 
 class Stopwatch:
@@ -58,8 +57,11 @@ class Stopwatch:
 class RecallService:
     """Finds what was remembered."""
 
-    def __init__(self, settings: Settings, database: Database, encoder: Encoder, model: Model, focus: Focus) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, encoder: Encoder, model: Model, focus: Focus, metrics: Metrics
+    ) -> None:
         self._database = database
+        self._metrics = metrics
         self._encoder = encoder
         self._model = model
         self._focus = focus
@@ -101,6 +103,7 @@ class RecallService:
         traces, edges = await candidates.results(self._database, space_id, [one.key for one in best], self._timeout)
         best = [one for one in best if one.key in traces]
         watch.lap("results")
+        self._metrics.recall(watch.laps)
         return RecallOut(
             query=asked.q,
             k=question.k,
@@ -154,10 +157,15 @@ class RecallService:
                 )
             )
         if recipe.focus:
-            searches.append(self._arm("focus", lambda: self._focused(question.bounds)))
+            searches.append(self._focused(question.bounds))
         arms = list(await asyncio.gather(*searches))
+        for arm in arms:
+            if arm.failed:
+                self._metrics.arm_failed(arm.name)
         if all(arm.failed for arm in arms if arm.name != "focus"):
-            raise Unavailable("No arm of recall could answer; try again shortly.")
+            outage = self._database.outage
+            what = "No arm of recall could answer" if outage is None else outage.what
+            raise Unavailable(f"{what}; try again shortly.")
         return {arm.name: arm for arm in arms}
 
     async def _semantic(self, space_id: UUID, question: Question, depth: int) -> Found:
@@ -166,21 +174,23 @@ class RecallService:
             self._database, space_id, question.bounds, vector, self._model, self._plan, depth, self._timeout
         )
 
-    async def _focused(self, bounds: Bounds) -> Found:
-        focused = await self._focus.read(bounds.user_ids)
-        if focused.degraded:
-            raise FocusLost
-        return Found({key_of(*key): 1 / (1 + rank) for rank, key in enumerate(focused.keys)})
+    async def _focused(self, bounds: Bounds) -> Arm:
+        """What the focus holds, be it out of date; whatever is wrong with Redis is logged there."""
+        began = time.perf_counter()
+        focused = Focused([], degraded=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout):
+                focused = await self._focus.read(bounds.user_ids)
+        scores = {key_of(*key): 1 / (1 + rank) for rank, key in enumerate(focused.keys)}
+        return Arm("focus", scores, milliseconds=_since(began), failed="redis" if focused.degraded else None)
 
     async def _arm(self, name: str, search: Callable[[], Awaitable[Found]]) -> Arm:
         began = time.perf_counter()
         try:
             async with asyncio.timeout(self._timeout):
                 found = await search()
-        except FocusLost:
-            return Arm(name, milliseconds=_since(began), failed="redis")
         except (psycopg.Error, PoolTimeout, EmbeddingError, TimeoutError) as error:
-            log.warning("arm failed", arm=name, error=str(error).split("\n", 1)[0])
+            log.warning("arm failed", arm=name, error=type(error).__name__, reason=reason(error))
             return Arm(name, milliseconds=_since(began), failed=type(error).__name__)
         return Arm(name, found.scores, found.candidates, found.most, _since(began))
 

@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 
 from reverie.auth.dependencies import Reader
-from reverie.core.http import Json, body_of, described, problems, query_of
+from reverie.core.http import Json, answered, body_of, described, problems, query_of
+from reverie.recall import examples
 from reverie.recall.pipeline import RecallService
 from reverie.recall.schemas import RecallIn, RecallOut, RecallQuery
 
@@ -21,8 +22,30 @@ async def recall_service(request: Request) -> RecallService:
 Recall = Annotated[RecallService, Depends(recall_service)]
 
 
+_FIRST = {
+    "read": {
+        "operationId": "get_trace",
+        "parameters": {
+            "trace_id": "$response.body#/results/0/trace_id",
+            "user_id": "$response.body#/results/0/user_id",
+        },
+        "description": "The first result",
+    }
+}
+_FOUND = answered(
+    "What was found, best first",
+    links=_FIRST,
+    found=examples.FOUND,
+    explained=examples.EXPLAINED,
+    without_the_encoder=examples.WITHOUT_ENCODER,
+)
+
+
 @router.get(
-    "/recall", response_model=RecallOut, responses=problems(403, 422), openapi_extra=described(query=RecallQuery)
+    "/recall",
+    response_model=RecallOut,
+    responses={200: _FOUND, **problems(422)},
+    openapi_extra=described(query=RecallQuery),
 )
 async def recall_get(
     principal: Reader, asked: Annotated[RecallQuery, Depends(query_of(RecallQuery))], recall: Recall
@@ -34,8 +57,8 @@ async def recall_get(
 @router.post(
     "/recall",
     response_model=RecallOut,
-    responses=problems(400, 403, 413, 422),
-    openapi_extra=described(body=RecallIn),
+    responses={200: _FOUND, **problems(400, 415, 422)},
+    openapi_extra=described(body=RecallIn, question=examples.PLAIN, filtered=examples.FILTERED),
 )
 async def recall_post(
     principal: Reader, asked: Annotated[RecallIn, Depends(body_of(RecallIn))], recall: Recall

@@ -5,17 +5,20 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema, field_validator, model_validator
 
 from reverie.core.errors import WrongField
 from reverie.core.http import Answer, Schema
-from reverie.memories.schemas import Kind, Role
-from reverie.recall.filters import jsonpath
+from reverie.memories.schemas import Kind, Role, Vector
+from reverie.recall.filters import MOST_CHOICES, MOST_CONDITIONS, MOST_SEGMENTS, OPERATORS, jsonpath
 from reverie.recall.recipes import RecipeName
-from reverie.text.fields import Identifier, JsonObject, Moment, Question
+from reverie.text.fields import STORABLE, Identifier, JsonObject, Moment, Question
 
 MOST_USERS = 8
 MOST_WINDOW = timedelta(days=36_525)
+_EXACT = 2**53
+"""Below it, a double is a whole number as it was written."""
+
 _UNITS = {"h": 1 / 24, "d": 1, "w": 7, "m": 30, "y": 365}
 _WINDOW = re.compile(r"([0-9]{1,6})([hdwmy])")
 
@@ -43,7 +46,14 @@ def _one_or_more(value: object) -> object:
 
 
 Users = Annotated[list[Identifier], BeforeValidator(_one_or_more), Field(min_length=1, max_length=MOST_USERS)]
-Window = Annotated[timedelta, BeforeValidator(window), WithJsonSchema({"type": "string", "pattern": _WINDOW.pattern})]
+Window = Annotated[
+    timedelta,
+    BeforeValidator(window),
+    # Round numbers of what a century holds.
+    WithJsonSchema(
+        {"type": "string", "pattern": "^([1-9][0-9]{0,4}h|[1-9][0-9]{0,3}d|[1-9][0-9]{0,2}[wm]|[1-9][0-9]?y)$"}
+    ),
+]
 
 
 class RecallQuery(Schema):
@@ -51,21 +61,56 @@ class RecallQuery(Schema):
 
     UNSPLIT: ClassVar = frozenset({"user_id"})
 
-    user_id: Users
-    q: Question
-    k: Annotated[int | None, Field(ge=1, le=100)] = None
-    heads: Annotated[list[HeadName] | None, Field(min_length=1)] = None
-    kinds: Annotated[list[Kind] | None, Field(min_length=1)] = None
-    roles: Annotated[list[Role] | None, Field(min_length=1)] = None
-    conversation_id: Identifier | None = None
-    since: Moment | None = None
-    until: Moment | None = None
-    time_window: Window | None = None
-    at: Moment | None = None
-    tiers: Annotated[list[Tier], Field(min_length=1, default_factory=lambda: ["hot", "warm"])]
-    recipe: RecipeName = "balanced"
-    min_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
-    explain: bool = False
+    user_id: Annotated[Users, Field(description="Whose memories are searched, together.", examples=[["nora"]])]
+    q: Annotated[Question, Field(description="The question.", examples=["What is the cat called?"])]
+    k: Annotated[int | None, Field(ge=1, le=100, description="Most results; MEMORY_K if not given.", examples=[3])] = (
+        None
+    )
+    heads: Annotated[
+        list[HeadName] | None, Field(min_length=1, description="What is compared.", examples=[["semantic"]])
+    ] = None
+    kinds: Annotated[
+        list[Kind] | None,
+        Field(
+            min_length=1, description="Only these kinds: all but summary and entity if not given.", examples=[["turn"]]
+        ),
+    ] = None
+    roles: Annotated[
+        list[Role] | None, Field(min_length=1, description="Only what these said.", examples=[["user"]])
+    ] = None
+    conversation_id: Annotated[
+        Identifier | None, Field(description="Only this conversation.", examples=["trip-planning"])
+    ] = None
+    since: Annotated[
+        Moment | None, Field(description="Only what happened then or later.", examples=["2026-05-01T00:00:00Z"])
+    ] = None
+    until: Annotated[
+        Moment | None, Field(description="Only what happened before.", examples=["2026-06-01T00:00:00Z"])
+    ] = None
+    time_window: Annotated[
+        Window | None,
+        Field(
+            description="In place of since and until: what happened in the last hours, days, weeks, months or years.",
+            examples=["30d"],
+        ),
+    ] = None
+    at: Annotated[
+        Moment | None, Field(description="As it was remembered at that time.", examples=["2026-06-01T00:00:00Z"])
+    ] = None
+    tiers: Annotated[
+        list[Tier],
+        Field(
+            min_length=1,
+            default_factory=lambda: ["hot", "warm"],
+            description="Where to look: hot and warm if not given.",
+            examples=[["hot"]],
+        ),
+    ]
+    recipe: Annotated[RecipeName, Field(description="How much work is done for it.", examples=["fast"])] = "balanced"
+    min_score: Annotated[
+        float, Field(ge=0, le=1, allow_inf_nan=False, description="Least score of a result.", examples=[0.2])
+    ] = 0.0
+    explain: Annotated[bool, Field(description="Whether to say how each result came about.", examples=[False])] = False
 
     @model_validator(mode="after")
     def _times_agree(self) -> "RecallQuery":
@@ -76,16 +121,61 @@ class RecallQuery(Schema):
         return self
 
 
+_CONDITION_VALUE = {"type": ["string", "number", "boolean", "null"], "pattern": STORABLE}
+_FILTER = {
+    "type": "object",
+    "description": "Conditions on `meta`, all of which must hold: a value, or operators with values.",
+    "minProperties": 1,
+    "maxProperties": MOST_CONDITIONS,
+    "propertyNames": {"pattern": rf"^meta(\.[^.\u0000]+){{1,{MOST_SEGMENTS}}}$"},
+    "additionalProperties": {
+        "anyOf": [
+            _CONDITION_VALUE,
+            {
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": False,
+                "properties": {
+                    **dict.fromkeys(OPERATORS, _CONDITION_VALUE),
+                    "$in": {"type": "array", "minItems": 1, "maxItems": MOST_CHOICES, "items": _CONDITION_VALUE},
+                },
+            },
+        ]
+    },
+}
+
+
+def _whole(value: object) -> object:
+    """A whole number that was written with a point: JSON does not tell 37.0 from 37."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    return value
+
+
 class RecallIn(RecallQuery):
     """A question, by POST: with a filter over ``meta``, and with the caller's own vector of it."""
 
-    k: Annotated[int | None, Field(ge=1, le=100, strict=True)] = None
-    min_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)] = 0.0
-    explain: Annotated[bool, Field(strict=True)] = False
-    filter: JsonObject | None = None
-    embedding: Annotated[
-        Any, WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "number"}}, {"type": "null"}]})
-    ] = None
+    user_id: Annotated[
+        Users,
+        Field(description="Whose memories are searched, together."),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    TypeAdapter(Identifier).json_schema(),
+                    TypeAdapter(Users).json_schema(),
+                ]
+            }
+        ),
+    ]
+    k: Annotated[int | None, Field(ge=1, le=100, strict=True, description="Most results."), BeforeValidator(_whole)] = (
+        None
+    )
+    min_score: Annotated[
+        float, Field(ge=0, le=1, allow_inf_nan=False, strict=True, description="Least score of a result.")
+    ] = 0.0
+    explain: Annotated[bool, Field(strict=True, description="Whether to say how each result came about.")] = False
+    filter: Annotated[JsonObject | None, WithJsonSchema({"anyOf": [_FILTER, {"type": "null"}]})] = None
+    embedding: Vector = None
 
     @field_validator("filter")
     @classmethod

@@ -7,6 +7,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from reverie.core.database import Database
+from reverie.core.outages import Trouble, trouble_of
 from reverie.core.redis import Redis
 from reverie.embedding.encoder import Encoder
 from reverie.embedding.protocol import EmbeddingError
@@ -43,20 +44,22 @@ class StatusService:
         parts = {"postgresql": postgresql, "redis": redis, "encoder": encoder}
         if any(part.needed and part.status == "down" for part in parts.values()):
             return Ready(status="unready", parts=parts)
-        up = all(part.status == "up" for part in parts.values())
+        up = all(part.status == "up" and part.detail is None for part in parts.values())
         return Ready(status="ready" if up else "degraded", parts=parts)
 
     async def _postgresql(self) -> Part:
         try:
             async with asyncio.timeout(PATIENCE), self._database.reading(None) as session:
                 await session.fetch(b"SELECT 1")
-        except (psycopg.Error, PoolTimeout, TimeoutError) as error:
+        except (psycopg.Error, TimeoutError) as error:
             if isinstance(error, PoolTimeout | TimeoutError) and await self._lets_us_in():
                 detail = "PostgreSQL is busy: every connection is in use (DATABASE_POOL_SIZE); try again shortly."
             else:
-                detail = "PostgreSQL does not answer: look at DATABASE_URL."
+                detail = _said(trouble_of(error))
             return Part(status="down", needed=True, detail=detail)
-        return Part(status="up", needed=True)
+        # It answers, and may still refuse to store anything: what was remembered can be recalled.
+        trouble = self._database.refuses_writes
+        return Part(status="up", needed=True, detail=_said(trouble) if trouble else None)
 
     async def _lets_us_in(self) -> bool:
         """Whether PostgreSQL answers on a connection beside the pool."""
@@ -81,3 +84,7 @@ class StatusService:
             detail = "The embedding model does not answer: recall goes by words, and vectors are made later."
             return Part(status="down", needed=False, detail=detail)
         return Part(status="up", needed=False)
+
+
+def _said(trouble: Trouble) -> str:
+    return f"{trouble.what}: {trouble.look}."

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSchema
 
-from reverie.core.limits import limits_of
-from reverie.text.languages import configuration
+from reverie.core.limits import LIMIT, limits_of
+from reverie.text.languages import CONFIGURATIONS, SIMPLE, configuration
 
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 EARLIEST, LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
@@ -111,10 +111,27 @@ def _children(parent: Any) -> list[Any]:
     return [child for child in values if isinstance(child, dict | list)]
 
 
-Text = Annotated[str, AfterValidator(short_text)]
-Identifier = Annotated[str, AfterValidator(short_text), AfterValidator(not_blank)]
-Content = Annotated[str, AfterValidator(content_text)]
-Question = Annotated[str, AfterValidator(question_text)]
+STORABLE = r"^[^\u0000]*$"
+NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+"""Patterns (ECMA 262) of text that PostgreSQL can store, and that holds more than white space."""
+
+
+def _described_text(limit: str, *, blank: bool = False) -> WithJsonSchema:
+    """What the API's description says of text of at most so many characters."""
+    least = {} if blank else {"minLength": 1}
+    return WithJsonSchema({"type": "string", **least, LIMIT: limit, "pattern": STORABLE if blank else NOT_BLANK})
+
+
+_LANGUAGES = "|".join([*sorted(CONFIGURATIONS.values()), SIMPLE])
+
+Text = Annotated[str, AfterValidator(short_text), _described_text("id_chars", blank=True)]
+Identifier = Annotated[str, AfterValidator(short_text), AfterValidator(not_blank), _described_text("id_chars")]
+Content = Annotated[str, AfterValidator(content_text), _described_text("content_chars")]
+Question = Annotated[str, AfterValidator(question_text), _described_text("question_chars")]
 Moment = Annotated[datetime, BeforeValidator(moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 JsonObject = Annotated[dict[str, Any], BeforeValidator(json_object)]
-Language = Annotated[str, AfterValidator(configuration)]
+Language = Annotated[
+    str,
+    AfterValidator(configuration),
+    WithJsonSchema({"type": "string", "pattern": f"^({_LANGUAGES}|({'|'.join(CONFIGURATIONS)})([-_].*)?)$"}),
+]

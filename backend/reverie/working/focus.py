@@ -7,14 +7,20 @@ from uuid import UUID
 
 import redis.asyncio
 
+from reverie.core import clock
 from reverie.core.config import Settings
 from reverie.core.ids import milliseconds
 from reverie.core.redis import Redis
 
+_SKEW = clock.SKEW.total_seconds() * 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Focused:
-    """What the focus holds of some users, as (user id, trace id), newest first; ``degraded`` without Redis."""
+    """What the focus holds of some users, as (user id, trace id), newest first.
+
+    ``degraded`` when Redis did not answer, or answers and takes no writes: then the last traces may be missing.
+    """
 
     keys: list[tuple[UUID, UUID]]
     degraded: bool = False
@@ -43,12 +49,14 @@ class Focus:
         async def write(client: redis.asyncio.Redis) -> None:
             async with client.pipeline(transaction=False) as pipe:
                 key = _key(user_id)
+                # From before the clock was set back: in front of all that is new, they would push it out at once.
+                pipe.zremrangebyscore(key, start + _SKEW, "+inf")
                 pipe.zadd(key, scores)
                 pipe.zremrangebyrank(key, 0, -self._size - 1)
                 pipe.expire(key, self._ttl)
                 await pipe.execute()
 
-        await self._redis.attempt("focus.add", write)
+        await self._redis.attempt("focus.add", write, writing=True)
 
     async def read(self, user_ids: Sequence[UUID]) -> Focused:
         """The focus of some users together."""
@@ -68,7 +76,8 @@ class Focus:
             for user_id, pairs in zip(user_ids, found, strict=True)
             for member, moment in pairs
         ]
-        return Focused([(user_id, trace_id) for _, user_id, trace_id in sorted(held)[: self._size]])
+        keys = [(user_id, trace_id) for _, user_id, trace_id in sorted(held)[: self._size]]
+        return Focused(keys, degraded=self._redis.refuses_writes)
 
     async def remove(self, user_id: UUID, trace_ids: Sequence[UUID]) -> int | None:
         """Takes traces out of the focus; how many were in it, None without Redis."""
@@ -79,7 +88,7 @@ class Focus:
         async def remove(client: redis.asyncio.Redis) -> int:
             return int(await client.zrem(_key(user_id), *members))
 
-        return await self._redis.attempt("focus.remove", remove)
+        return await self._redis.attempt("focus.remove", remove, writing=True)
 
     async def count(self, user_id: UUID, trace_ids: Sequence[UUID] | None) -> int | None:
         """How many of these traces (None: any) the focus of a user holds, None without Redis."""
@@ -99,7 +108,7 @@ class Focus:
                 pipe.delete(_key(user_id))
                 return int((await pipe.execute())[0])
 
-        return await self._redis.attempt("focus.drop", drop)
+        return await self._redis.attempt("focus.drop", drop, writing=True)
 
 
 def _key(user_id: UUID) -> str:

@@ -1,0 +1,77 @@
+"""SQL of what the service is."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from reverie.core.database import Connection, ReadSession
+from reverie.core.ids import moment_of
+from reverie.core.queries import Queries
+from reverie.status.schemas import FailedOperation, IndexSize, PartitionSize, TableSize
+
+SQL = Queries("reverie.status")
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """How many operations there are in each state; since when the oldest is pending, and since when one is due."""
+
+    pending: int
+    running: int
+    failed: int
+    oldest_pending: datetime | None
+    due_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """What PostgreSQL's catalogs say of a store."""
+
+    postgresql: str
+    pgvector: str | None
+    schema: str
+    partitions: list[PartitionSize]
+    tables: list[TableSize]
+    indexes: list[IndexSize]
+
+
+async def queue(session: ReadSession, now: datetime) -> Queue:
+    """The operations of all spaces."""
+    [row] = await session.fetch(SQL["queue"], (now,))
+    return Queue(*row)
+
+
+async def failed(session: ReadSession, space_id: UUID, limit: int) -> list[FailedOperation]:
+    """The last operations of a space that failed, newest first."""
+    return [
+        FailedOperation(at=row[0], operation_id=row[1], kind=row[2], attempts=row[3], error=row[4])
+        for row in await session.fetch(SQL["failed"], (space_id, limit))
+    ]
+
+
+async def store(connection: Connection, seconds: float) -> Store:
+    """What the catalogs say, by the owner's connection; each statement may take ``seconds``."""
+    await connection.execute(SQL["patience"], (str(int(seconds * 1000)),))
+    async with connection.pipeline():
+        versions = await connection.execute(SQL["versions"])
+        partitions = await connection.execute(SQL["partitions"])
+        tables = await connection.execute(SQL["tables"])
+        indexes = await connection.execute(SQL["indexes"])
+    [(postgresql, pgvector, schema)] = await versions.fetchall()
+    return Store(
+        postgresql=postgresql,
+        pgvector=pgvector,
+        schema=schema,
+        partitions=[
+            PartitionSize(
+                table=row[0], parent=row[1], tier=row[2], lower=row[3], upper=row[4], since=moment_of(row[3]),
+                until=moment_of(row[4]), rows=row[5], bytes=row[6],
+            )
+            for row in await partitions.fetchall()
+        ],
+        tables=[TableSize(table=row[0], rows=row[1], bytes=row[2]) for row in await tables.fetchall()],
+        indexes=[
+            IndexSize(name=row[0], table=row[1], bytes=row[2], valid=row[3], scans=row[4])
+            for row in await indexes.fetchall()
+        ],
+    )  # fmt: skip
