@@ -111,7 +111,7 @@ def test_any_text_is_a_span_or_refused(value: object) -> None:
 
 def trace(n: int, **changes: Any) -> Candidate:
     plain = Candidate(key_of(USER, UUID(int=n)), "user", None, 10, "turn", DAY)
-    return replace(plain, **changes)
+    return plain._replace(**changes)
 
 
 def bounds(**changes: Any) -> Bounds:

@@ -9,10 +9,8 @@ with an assistant, each held out in turn.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from heapq import nlargest
-from typing import Final
+from typing import Final, NamedTuple
 
 from reverie.recall.types import Arm, Candidate, Key, Scored
 from reverie.text.names import ROLE_WORDS, name_words
@@ -44,8 +42,7 @@ _TO_ASSISTANT = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(NamedTuple):
     """What the two great arms say of a candidate, before its row is known: weighed meaning and words."""
 
     semantic: float
@@ -78,7 +75,7 @@ def shortlist(base: Mapping[Key, Base], focus: Mapping[Key, float], size: int, k
 
     Not further: a trace that no arm found stands behind all that one did, and reading it costs a round trip.
     """
-    best = nlargest(size, base, key=lambda key: (base[key].semantic + base[key].lexical, key[16:]))
+    best = sorted(base, key=lambda key: (sum(base[key]), key[16:]), reverse=True)[:size]
     return best + [key for key in focus if key not in base][: max(0, k - len(best))]
 
 
@@ -91,11 +88,12 @@ def fuse(question: str, base: Mapping[Key, Base], arms: Mapping[str, Arm], found
     for one in found:
         shares = _shares(one, base.get(one.key, _UNSEEN), focus, asked, to_assistant)
         score = min(1.0, max(0.0, sum(shares.values())))
-        scored.append(Scored(one.key, score, _said(arms.values(), one.key), shares))
+        scored.append(Scored(one.key, score, shares))
     return sorted(scored, key=_order, reverse=True)
 
 
-def _said(arms: Iterable[Arm], key: Key) -> dict[str, float]:
+def said(arms: Iterable[Arm], key: Key) -> dict[str, float]:
+    """What each arm that found a candidate says of it, from 0 to 1."""
     return {arm.name: arm_score(arm.name, arm.scores[key]) for arm in arms if key in arm.scores}
 
 
@@ -108,8 +106,8 @@ def alone(arm: Arm, found: Iterable[Candidate]) -> list[Scored]:
     """The candidates of a single arm in its own order, without priors."""
     scored = []
     for one in found:
-        score = {arm.name: arm_score(arm.name, arm.scores[one.key])}
-        scored.append(Scored(one.key, score[arm.name], score, score))
+        score = arm_score(arm.name, arm.scores[one.key])
+        scored.append(Scored(one.key, score, {arm.name: score}))
     return sorted(scored, key=_order, reverse=True)
 
 

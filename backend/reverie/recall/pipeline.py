@@ -108,7 +108,7 @@ class RecallService:
             query=asked.q,
             k=question.k,
             heads=asked.heads or ["semantic"],
-            results=[_result(one, traces[one.key]) for one in best],
+            results=[_result(one, traces[one.key], fuse.said(arms.values(), one.key)) for one in best],
             edges=_among(best, edges, names),
             degraded=[arm.name for arm in arms.values() if arm.failed],
             took_ms=watch.total(),
@@ -203,12 +203,12 @@ def _since(began: float) -> float:
     return round((time.perf_counter() - began) * 1000, 3)
 
 
-def _result(one: Scored, trace: Trace) -> Result:
+def _result(one: Scored, trace: Trace, said: dict[str, float]) -> Result:
     return Result(
         trace_id=trace_of(one.key), user_id=trace.user, external_id=trace.external_id, content=trace.content,
         kind=trace.kind, role=trace.role, speaker=trace.speaker, conversation_id=trace.conversation_id,
         created_at=trace.created_at, occurred_at=trace.occurred_at, salience=round(trace.salience, 6),
-        score=round(one.score, 6), scores=_rounded(one.scores), via=[],
+        score=round(one.score, 6), scores=_rounded(said), via=[],
         tier="hot", meta=trace.meta,
     )  # fmt: skip
 
