@@ -23,10 +23,13 @@ from reverie.core.config import Settings
 from reverie.core.idempotency import delete_old_keys
 from reverie.core.outages import PASSING
 from reverie.core.queue import HEARTBEAT_SECONDS, QUEUE, RUN_OPERATION, arq_redis, deserialize, serialize
-from reverie.core.telemetry import configure_logging
+from reverie.core.telemetry import configure_logging, reason
 from reverie.runtime import Runtime, open_runtime
 
 SWEEP_SECONDS = 2.0
+SWEEPS = 4
+"""So many operations are run beside those that the bell brings."""
+
 REST_SECONDS = 2.0
 """How long the worker waits after Redis went away before it asks again."""
 
@@ -51,9 +54,15 @@ async def run_operation(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:
 async def keep_house(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
     """Partitions ahead, and what has outlived its time."""
     runtime: Runtime = ctx["runtime"]
-    await runtime.tiers.keep_ahead()
-    await runtime.operations.delete_finished(runtime.settings.memory_operation_days)
-    await delete_old_keys(runtime.database, clock.now())
+    chores = (
+        runtime.tiers.keep_ahead(),
+        runtime.operations.delete_finished(runtime.settings.memory_operation_days),
+        delete_old_keys(runtime.database, clock.now()),
+    )
+    # Each by itself: one that fails does not keep the others from being done.
+    failed = [found for found in await asyncio.gather(*chores, return_exceptions=True) if found is not None]
+    if failed:
+        raise failed[0]
 
 
 async def build_indexes(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
@@ -125,12 +134,21 @@ def _tell(stop: asyncio.Event, number: signal.Signals) -> None:
 
 
 async def _sweep(runtime: Runtime) -> None:
-    while True:
-        try:
-            await runtime.operations.sweep()
-        except (psycopg.Error, PoolTimeout) as error:
-            log.warning("sweep failed", error=str(error).split("\n", 1)[0])
-        await asyncio.sleep(SWEEP_SECONDS)
+    """Some sweeps at once: one that runs a long operation holds back no other work, nor the ringing for it."""
+    sweeping = set[asyncio.Task[None]]()
+    async with asyncio.TaskGroup() as sweeps:
+        while True:
+            if len(sweeping) < SWEEPS:
+                sweeping.add(sweep := sweeps.create_task(_sweep_once(runtime)))
+                sweep.add_done_callback(sweeping.discard)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def _sweep_once(runtime: Runtime) -> None:
+    try:
+        await runtime.operations.sweep()
+    except (psycopg.Error, PoolTimeout) as error:
+        log.warning("sweep failed", error=type(error).__name__, reason=reason(error))
 
 
 async def _listen(runtime: Runtime) -> None:

@@ -88,6 +88,8 @@ class Script:
     answers: list[Answer | str | None] = field(default_factory=list)
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     """The path and the Idempotency-Key of each request."""
+    ours: bool = True
+    """Whether it passes for Reverie, whose every answer has an id."""
 
 
 PASS, LOSE = "pass", "lose"
@@ -107,7 +109,7 @@ def _answering(script: Script) -> type[http.server.BaseHTTPRequestHandler]:
                 return
             status, headers, content = answer
             self.send_response(status)
-            for name, value in headers.items():
+            for name, value in (({"X-Request-ID": "scripted"} if script.ours else {}) | headers).items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)

@@ -100,7 +100,9 @@ def over_tls() -> Iterator[int]:
                     with context.wrap_socket(connection, server_side=True) as safe:
                         safe.recv(65536)
                         body = b'{"items": [], "next_cursor": null}'
-                        safe.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                        safe.sendall(
+                            b"HTTP/1.1 200 OK\r\nX-Request-ID: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+                        )
                 except OSError:
                     continue
 
@@ -248,9 +250,12 @@ def test_a_connection_that_breaks_again_and_again(
     assert sentence.endswith("): try again.")
 
 
-@pytest.mark.parametrize("reply", [(200, {}, b"<html>"), (404, {}, b"not here"), (500, {}, b'{"error": 1}')])
+@pytest.mark.parametrize(
+    "reply",
+    [(200, {}, b"<html>"), (200, {}, b'{"ok": true}'), (404, {}, b"not here"), (500, {}, b'{"error": 1}')],
+)
 def test_something_else_listens_there(alone: "Cli", scripted: "Script", reply: "Answer") -> None:
-    scripted.answers = [reply]
+    scripted.answers, scripted.ours = [reply], False
     sentence = said(alone("remember", "x", *USER, "--url", scripted.url, "--key", "k"), exits.UNAVAILABLE)
     assert "is not Reverie: name another service with --url, REVERIE_URL or --profile." in sentence
 
@@ -265,7 +270,9 @@ def test_who_is_persistent_waits_for_a_service_that_is_away() -> None:
             connection, _ = listener.accept()
             with connection:
                 connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                connection.sendall(
+                    b"HTTP/1.1 200 OK\r\nX-Request-ID: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+                )
 
     thread = threading.Thread(target=come_back)
     thread.start()
@@ -274,3 +281,10 @@ def test_who_is_persistent_waits_for_a_service_that_is_away() -> None:
     thread.join()
     assert len(told) == 1
     assert told[0].endswith("Trying again for up to 30 s …")
+
+
+def test_the_key_of_this_machine_stays_on_it(alone: "Cli", tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("rv_secret")
+    sentence = said(alone("users", "--url", "http://elsewhere.test", REVERIE_HOME=str(tmp_path)), exits.CONFIGURATION)
+    assert sentence.startswith("There is no key for http://elsewhere.test")
+    assert "rv_secret" not in sentence

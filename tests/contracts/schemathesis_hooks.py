@@ -51,6 +51,13 @@ def _agree(given: dict[str, Any]) -> None:
     for one in (given, *_dicts(given.get("traces"))):
         if isinstance(one.get("embedding"), list):
             one["embedding"] = ([*one["embedding"], 1.0] * DIM)[:DIM]
+        if isinstance(one.get("external_id"), str):
+            # Taken by other content, it is refused.
+            one["external_id"] = f"{one['external_id'][:200]} {next(_numbers)}"
+        for moment in ("occurred_at", "since", "until", "at"):
+            # In UTC such a one may lie outside of the years 1 to 9999.
+            if str(one.get(moment)).startswith(("0001-01-01", "9999-12-31")):
+                del one[moment]
 
 
 def _dicts(value: object) -> list[dict[str, Any]]:

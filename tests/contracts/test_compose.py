@@ -1,5 +1,5 @@
 """The containers, as far as that can be known without an engine that runs them: docker-compose.yml with its override,
-the Dockerfile, and what they mount and run."""
+the Dockerfile, what they mount and run, and what docs/operating.md says of them."""
 
 import asyncio
 import json
@@ -24,6 +24,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from reverie.cli.main import app as command_line
 from reverie.core.config import Settings, load_settings
+from reverie.core.metrics import Metrics, operations
 from reverie.embedded.postgres import free_port, postgres_programs
 from reverie.embedding.protocol import Embedder
 from tests.conftest import serving
@@ -44,6 +45,7 @@ SECRET = re.compile(r"PASSWORD|SECRET|AUTH|_URL$")
 ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - of a container
 MINE = Path(sys.executable).parent
+OPERATING = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
 
 Node = Any
 
@@ -208,6 +210,19 @@ class TestServices:
         assert service.get("read_only") or name == "neo4j"
         assert "container_name" not in service
 
+    def test_one_builds_the_image_that_three_run(self, whole: dict[str, Node]) -> None:
+        """Compose builds all at once, and two that make an image of the same name get into each other's way."""
+        services = whole["services"]
+        assert [name for name, one in services.items() if "build" in one] == ["migrate"]
+        assert {services[name]["image"] for name in ("migrate", "backend", "worker")} == {"reverie:local"}
+
+    def test_the_images_that_begin_as_root_may_do_what_they_do_then(self, whole: dict[str, Node]) -> None:
+        may = {name: set(one["cap_add"]) for name, one in whole["services"].items() if "cap_add" in one}
+        give_and_become = {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}
+        assert may == dict.fromkeys(("db", "objects", "neo4j"), give_and_become) | {
+            "redis": give_and_become | {"SETPCAP"}
+        }
+
     def test_the_database_is_where_nobody_gets(self, whole: dict[str, Node]) -> None:
         db = whole["services"]["db"]
         assert (db["image"], db["shm_size"]) == ("pgvector/pgvector:pg16", "2gb")
@@ -270,6 +285,38 @@ class TestServices:
 def seconds(text: str) -> int:
     """A duration of Compose."""
     return int(text[:-1]) * {"s": 1, "m": 60}[text[-1]]
+
+
+class TestOperating:
+    """docs/operating.md, of what can be known here."""
+
+    def test_it_names_every_password_that_has_to_be_set(self) -> None:
+        both = merged(parsed(BASE), parsed(OVERRIDE))
+        required = {found[1] for text in strings(both) for found in VARIABLE.finditer(text) if found[2] == ":?"}
+        [named] = re.findall(r"^The passwords are (.*?);", OPERATING, re.MULTILINE | re.DOTALL)
+        assert set(re.findall(r"`(\w+)`", named)) == required
+        assert f"the {('four', 'five')[len(required) - 4]} passwords" in OPERATING
+
+    def test_its_commands_are_of_services_and_of_reverie(self) -> None:
+        said = re.findall(r"docker compose exec (?:-T |-e \w+ )*(\w+) (\w+) ?(\w*)", OPERATING)
+        commands = getattr(typer.main.get_command(command_line), "commands", {})
+        assert {service for service, _, _ in said} == {"backend", "db"}
+        assert {command for _, program, command in said if program == "reverie"} == {"health", "key", "status"}
+        assert {"health", "key", "status"} <= set(commands)
+
+    def test_every_command_means_the_same_files(self) -> None:
+        """One with -f and one without it would mean two stores."""
+        for name in ("docs/operating.md", "README.md", *FILES):
+            assert not re.search(r"docker compose -f", (ROOT / name).read_text(encoding="utf-8")), name
+        assert f"`COMPOSE_FILE={BASE}`" in OPERATING
+
+    def test_the_figures_to_watch_exist(self) -> None:
+        rendered = Metrics().render(operations({"failed": 1}, 0.0)).decode()
+        there = set(re.findall(r"^# TYPE (\w+) ", rendered, re.MULTILINE))
+        watching = OPERATING.partition("\n## Watching it\n")[2].partition("\n## ")[0]
+        named = set(re.findall(r"`(reverie_\w+)", watching))
+        assert len(named) >= 8
+        assert named <= there
 
 
 class TestPostgres:

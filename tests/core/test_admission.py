@@ -147,7 +147,7 @@ def test_every_request_has_its_lane(method: str, path: str, name: str | None) ->
 
 
 def test_one_body_of_the_largest_size_always_fits() -> None:
-    with pytest.raises(SettingsError, match="REVERIE_MAX_HELD_BYTES takes no less than REVERIE_MAX_BODY_BYTES"):
+    with pytest.raises(SettingsError, match="REVERIE_MAX_HELD_BYTES takes at least 8/7 of REVERIE_MAX_BODY_BYTES"):
         load_settings(reverie_max_held_bytes=MIB, reverie_max_body_bytes=2 * MIB)
 
 
@@ -206,16 +206,48 @@ async def test_a_full_lane_refuses_at_once_and_leaves_the_others_alone() -> None
 
 
 async def test_bodies_together_are_bounded() -> None:
-    kitchen = Kitchen(reverie_max_held_bytes=2 * MIB, reverie_max_body_bytes=MIB)
-    tasks = [kitchen.ask(f"/memory/remember?{n}", content=b" " * MIB) for n in range(2)]
+    kitchen = Kitchen(reverie_max_held_bytes=8 * MIB, reverie_max_body_bytes=4 * MIB)
+    tasks = [kitchen.ask(f"/memory/remember?{n}", content=b" " * size) for n, size in enumerate((4 * MIB, 3 * MIB))]
     await until(lambda: len(kitchen.begun) == 2)
-    assert kitchen.gate.held == 2 * MIB
-    assert "too large for now" in assert_problem(await kitchen.ask("/memory/remember?2", content=b"x"), 503)
+    assert kitchen.gate.held == 7 * MIB
+    assert "too large for now" in assert_problem(await kitchen.ask("/memory/remember?2", content=b" " * MIB), 503)
     assert kitchen.gate.refused == {503: 1}
+    # An eighth is left to what is small, a question above all.
+    small = kitchen.ask("/memory/recall", content=b"{}")
+    await until(lambda: len(kitchen.begun) == 3)
     kitchen.go_on.set()
-    assert [len((await task).content) for task in tasks] == [MIB, MIB]
+    assert (await small).status_code == 200
+    assert [len((await task).content) for task in tasks] == [4 * MIB, 3 * MIB]
     assert kitchen.gate.held == 0
     assert (await kitchen.ask("/memory/remember?3", content=b"x" * MIB)).status_code == 200
+
+
+async def test_what_came_fast_buys_no_silence() -> None:
+    kitchen = Kitchen(reverie_body_seconds=0.3)
+
+    async def then_nothing() -> AsyncIterator[bytes]:
+        yield b" " * MIB
+        await asyncio.sleep(60)
+
+    async with asyncio.timeout(20):
+        assert_problem(await kitchen.ask("/memory/remember", content=then_nothing()), 408)
+    assert kitchen.gate.held == 0
+
+
+async def test_a_caller_is_the_key_that_is_looked_at() -> None:
+    kitchen = Kitchen(reverie_max_writes=1, reverie_max_waiting=1)
+    write = kitchen.gate.lanes["write"]
+    # A bearer token comes first, whatever stands beside it.
+    asked = [
+        kitchen.ask("/memory/remember", f"junk {n}", content=b"{}", headers={"Authorization": "Bearer one"})
+        for n in range(2)
+    ]
+    await until(lambda: (write.working, write.waiting) == (1, 1))
+    assert len(write._queues) == 1
+    other = kitchen.ask("/memory/remember", "junk 3", content=b"{}", headers={"Authorization": "Bearer one"})
+    assert (await other).status_code == 503
+    kitchen.go_on.set()
+    assert [(await one).status_code for one in asked] == [200, 200]
 
 
 async def test_a_body_that_drips_takes_no_place_and_is_refused_in_the_end() -> None:

@@ -8,7 +8,7 @@ from reverie.core.queries import Queries
 
 def test_a_block_is_found_by_its_name() -> None:
     queries = Queries("reverie.operations")
-    assert queries["delete_finished"].startswith(b"DELETE FROM operation")
+    assert queries["extend_lease"].startswith(b"UPDATE operation SET lease_until")
     with pytest.raises(KeyError):
         queries["nothing"]
 

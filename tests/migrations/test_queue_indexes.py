@@ -30,13 +30,13 @@ VACUUM ANALYZE operation
 STATUS = Queries("reverie.status")
 
 QUERIES = {
-    "left behind": (SQL["left_behind"], "operation_open"),
-    "set aside": (SQL["set_aside"], "operation_running"),
-    "delete finished": (SQL["delete_finished"], "operation_finished"),
-    "the last that failed": (STATUS["failed"], "operation_failed"),
-    "how many failed": (b"SELECT count(*) FROM operation WHERE state = 'failed'", "operation_failed"),
+    "left behind": (SQL["left_behind"], {"operation_open"}),
+    "set aside": (SQL["set_aside"], {"operation_running"}),
+    "delete finished": (SQL["delete_finished"], {"operation_finished", "operation_pkey"}),
+    "the last that failed": (STATUS["failed"], {"operation_failed"}),
+    "how many failed": (b"SELECT count(*) FROM operation WHERE state = 'failed'", {"operation_failed"}),
 }
-"""Each with the index that it reads."""
+"""Each with the indexes that it reads."""
 
 SPACE = "6a0c66cb-3d55-4a67-8f21-6d4c1b6f0002"
 VALUES = {
@@ -89,12 +89,12 @@ def indexes(plan: dict[str, Any]) -> set[str]:
 
 @pytest.mark.timeout(900)
 def test_each_reads_a_few_pages_of_its_own_index(many: Connection, figure: Figure) -> None:
-    for number, (what, (query, index)) in enumerate(QUERIES.items()):
+    for number, (what, (query, wanted)) in enumerate(QUERIES.items()):
         explanation = explained(many, f"q{number}", query)
         plan = explanation["Plan"]
         pages = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
         figure(what, f"{pages} pages, {explanation['Execution Time']:.2f} ms")
-        assert indexes(plan) == {index}, what
+        assert indexes(plan) == wanted, what
         assert pages <= 120, what
 
 

@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from reverie.auth.principal import Principal, Scope
 from reverie.auth.service import KeyService
 from reverie.core.errors import Unavailable
-from reverie.core.http import refuse_unknown_parameters
+from reverie.core.http import presented_key, refuse_unknown_parameters
 from reverie.core.telemetry import bind_space
 
 WATCHER_SECONDS = 2.0
@@ -28,7 +28,7 @@ def asked_by(scope: Scope) -> Callable[[Request], Coroutine[Any, Any, Principal]
 
     async def admit(request: Request) -> Principal:
         keys = await key_service(request)
-        principal = await keys.authenticate(presented_key(request))
+        principal = await keys.authenticate(presented_key(request.headers))
         bind_space(principal.space_id)
         principal.needs(scope)
         refuse_unknown_parameters(request)
@@ -39,7 +39,7 @@ def asked_by(scope: Scope) -> Callable[[Request], Coroutine[Any, Any, Principal]
 
 async def _admit_watcher(request: Request) -> Principal:
     """Admits admins, also those whom only this process still knows while PostgreSQL does not answer."""
-    keys, text = await key_service(request), presented_key(request)
+    keys, text = await key_service(request), presented_key(request.headers)
     try:
         async with asyncio.timeout(WATCHER_SECONDS):
             principal = await keys.authenticate(text)
@@ -52,14 +52,6 @@ async def _admit_watcher(request: Request) -> Principal:
     principal.needs("admin")
     refuse_unknown_parameters(request)
     return principal
-
-
-def presented_key(request: Request) -> str | None:
-    """The key of a request: a bearer token, or X-API-Key."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    return request.headers.get("x-api-key")
 
 
 Reader = Annotated[Principal, Depends(asked_by("read"))]

@@ -215,7 +215,7 @@ class Client:
     def _read(self, response: "httpx.Response", also: Collection[int]) -> Any:
         document = _json(response)
         if response.is_success or response.status_code in also:
-            if document is None and response.status_code != 204:
+            if not _is_ours(response, document):
                 raise self._stranger(response)
             return document
         if not isinstance(document, dict) or not isinstance(document.get("detail"), str):
@@ -260,7 +260,8 @@ def connect(
     """A client of the service that is meant.
 
     What is not given is found in this order: the profile (the default one only where no URL was given, so that its
-    key is sent to no other service), this machine's settings with the key file of REVERIE_HOME.
+    key is sent to no other service), this machine's settings with the key file of REVERIE_HOME, whose key is sent to
+    this machine alone.
 
     Raises:
         Misused: the URL is none.
@@ -280,6 +281,12 @@ def connect(
         settings = load_settings()
         url = url or local_url(settings.reverie_host, settings.reverie_port)
         if needs_key and not key:
+            host = urlsplit(url).hostname
+            if not _is_loopback(host) and host != settings.reverie_host:
+                raise Misconfigured(
+                    f"There is no key for {url}, and the one in REVERIE_HOME is for the service of this machine: give "
+                    "one with --key, REVERIE_KEY or a profile."
+                )
             path = settings.reverie_home.expanduser() / "key"
             key, key_from = read_key(path), f"from {path}"
     return Client(url, key, key_from, remedy=remedy, persistence=persistence, told=told)
@@ -353,6 +360,13 @@ def _asked_pause(response: "httpx.Response") -> float | None:
         return None
     known = until if until.tzinfo else until.replace(tzinfo=UTC)
     return max(0.0, (known - datetime.now(UTC)).total_seconds())
+
+
+def _is_ours(response: "httpx.Response", document: Any) -> bool:
+    """Whether Reverie gave an answer that is not a refusal: many a server answers with JSON."""
+    if response.is_success:
+        return "x-request-id" in response.headers and (document is not None or response.status_code == 204)
+    return isinstance(document, dict) and ("parts" in document or isinstance(document.get("detail"), str))
 
 
 def _json(response: "httpx.Response") -> Any:

@@ -107,6 +107,8 @@ def _parts(found: Mapping[str, Any]) -> "Table":
 def _work(found: Mapping[str, Any]) -> list[str]:
     queue, encoder, pool = found["queue"], found["encoder"], found["pool"]
     lines = []
+    if queue is None or found["partitions"] is None:
+        lines.append("Operations and sizes could not be read from PostgreSQL: try again.")
     if queue:
         oldest = queue["oldest_pending_seconds"]
         since = f" (the oldest for {span(oldest)})" if oldest is not None else ""
@@ -127,7 +129,7 @@ def _work(found: Mapping[str, Any]) -> list[str]:
 def _partitions(items: Sequence[Mapping[str, Any]], most: int | None) -> "Table":
     # Those that are made ahead come last.
     newest = sorted(items, key=lambda one: (one["rows"] > 0, one["since"], one["parent"]), reverse=True)
-    made = table("partition", "tier", "from", "until", "rows", "size", right=("rows", "size"), whole=("partition",))
+    made = table("partition", "tier", "from", "until", "rows ≈", "size", right=("rows ≈", "size"), whole=("partition",))
     cells = [
         [one["table"], one["tier"], moment(one["since"]), moment(one["until"]), count(one["rows"]), size(one["bytes"])]
         for one in newest[:most]

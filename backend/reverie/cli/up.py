@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -61,7 +62,8 @@ def up(
 
     settings = load_settings(reverie_home=home, reverie_port=port, reverie_log_level="error" if quiet else None)
     teller = Teller(quiet=quiet)
-    run_until_stopped(serve(settings, teller, sample=sample, timings=timings or settings.reverie_log_level == "debug"))
+    told = timings or settings.reverie_log_level == "debug"
+    run_until_stopped(serve(settings, teller, sample=sample, timings=told, elsewhere=exports(home, port)))
     teller.show("Stopped.")
 
 
@@ -106,8 +108,10 @@ class Teller:
             self.steps.append((name, time.monotonic() - began))
 
 
-async def serve(settings: "Settings", teller: Teller, *, sample: bool, timings: bool) -> None:
-    """Starts everything, says so, and serves until cancelled.
+async def serve(
+    settings: "Settings", teller: Teller, *, sample: bool, timings: bool, elsewhere: Sequence[str] = ()
+) -> None:
+    """Starts everything, says so with the lines ``elsewhere`` in the end, and serves until cancelled.
 
     Raises:
         StartError: one sentence that says what to do.
@@ -133,7 +137,9 @@ async def serve(settings: "Settings", teller: Teller, *, sample: bool, timings: 
         with Client(url, key, f"from {servers.home.key}") as client:
             said = await greeting(client, key, servers.home.key, teller, sample=sample)
         await servers.start(program(servers, "The worker", "worker"))
-        teller.show(f"Reverie {__version__} serves at {url}, ready after {ready:.1f} s. Ctrl-C ends it.", *said)
+        teller.show(
+            f"Reverie {__version__} serves at {url}, ready after {ready:.1f} s. Ctrl-C ends it.", *said, *elsewhere
+        )
         if timings:
             teller.show(*timing_lines(teller.steps, ready))
         teller.serving = True
@@ -142,6 +148,13 @@ async def serve(settings: "Settings", teller: Teller, *, sample: bool, timings: 
         finally:
             teller.serving = False
             teller.show("Stopping …")
+
+
+def exports(home: Path | None, port: int | None) -> list[str]:
+    """What another terminal is told so that the commands there find a service with options of its own."""
+    given = {"REVERIE_HOME": home and home.absolute(), "REVERIE_PORT": port}
+    told = " ".join(f"{name}={shlex.quote(str(value))}" for name, value in given.items() if value is not None)
+    return [f"Else  export {told} (so that `reverie` finds it in another terminal)"] if told else []
 
 
 def bring_up_to_date(database_url: str, data: Path | None, tell: Callable[[str], None]) -> None:

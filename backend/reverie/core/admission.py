@@ -12,12 +12,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from reverie.core.config import Settings
 from reverie.core.errors import Busy, RequestTimeout, ReverieError, TooManyRequests
-from reverie.core.http import CLIENT_CLOSED_REQUEST, ProblemJson, shown_path
+from reverie.core.http import CLIENT_CLOSED_REQUEST, ProblemJson, presented_key, shown_path
 
 OPEN: Final = ("/health", "/metrics", "/docs", "/openapi.json")
 """Paths that are answered whatever else is waiting: those who watch the service ask them."""
@@ -26,6 +27,11 @@ WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 SLOWEST: Final = 16 * 1024
 """Bytes a second: for each second's worth that came, the rest of a body may take a second longer."""
+
+SMALL: Final = 64 * 1024
+RESERVED: Final = 8
+"""A body of so many bytes may use all the room there is, a larger one leaves an eighth: waiting writes keep out no
+question."""
 
 GRACE_IS_OVER: Final = "the grace of a process that ends is over"
 """The message with which a request is cancelled that shall still be answered."""
@@ -143,15 +149,17 @@ class Gate:
 
     def __init__(self, settings: Settings) -> None:
         bounds = settings.reverie_max_waiting, settings.reverie_max_wait_seconds
+        few = _few(settings.database_pool_size)
         self.lanes = {
-            "recall": Lane("recall", settings.reverie_max_recalls or _few(), *bounds),
-            "write": Lane("write", settings.reverie_max_writes or _few(), *bounds),
-            "other": Lane("other", settings.reverie_max_writes or _few(), *bounds),
+            "recall": Lane("recall", settings.reverie_max_recalls or few, *bounds),
+            "write": Lane("write", settings.reverie_max_writes or few, *bounds),
+            "other": Lane("other", settings.reverie_max_writes or few, *bounds),
         }
         self.body_seconds = settings.reverie_body_seconds
         self.held = 0
         self.refused: Counter[int] = Counter()
         self._most_held = settings.reverie_max_held_bytes
+        self._most_by_large = self._most_held - self._most_held // RESERVED
 
     def lane_of(self, method: str, path: str) -> Lane | None:
         """The lane of a request; None for what is always answered."""
@@ -162,13 +170,14 @@ class Gate:
             return self.lanes["recall"]
         return self.lanes["write" if method in WRITES and path.startswith("/memory/") else "other"]
 
-    def hold(self, size: int) -> None:
-        """Makes room for a part of a body.
+    def hold(self, size: int, before: int = 0) -> None:
+        """Makes room for a part of a body, of which ``before`` bytes are held already.
 
         Raises:
             Busy: all bodies together would be too much.
         """
-        if self.held + size > self._most_held:
+        small = before + size <= SMALL
+        if self.held + size > (self._most_held if small else self._most_by_large):
             self.refused[Busy.status] += 1
             raise Busy("The bodies of all requests together are too large for now; try again shortly.")
         self.held += size
@@ -178,10 +187,13 @@ class Gate:
         self.held -= size
 
 
-def _few() -> int:
-    """What keeps the processors busy. More at once would not be done sooner, and leave nothing to documents."""
+def _few(connections: int) -> int:
+    """What keeps the processors busy. More at once would not be done sooner, and leave nothing to documents.
+
+    Nor more than leaves connections to the other lanes: a recall takes two, and a write may wait for another's lock.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(4, 2 * cores)
+    return min(max(4, 2 * cores), max(2, connections * 2 // 5))
 
 
 class Admission:
@@ -252,12 +264,14 @@ class _Exchange:
             ClientDisconnect: the caller went away.
         """
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        until = loop.time() + self._gate.body_seconds
         parts: list[bytes] = []
         try:
-            async with asyncio.timeout(self._gate.body_seconds) as patience:
+            async with asyncio.timeout_at(until) as patience:
                 while self._take(await self._receive(), parts):
-                    patience.reschedule(began + self._gate.body_seconds + self.size / SLOWEST)
+                    # What came fast buys no silence: nobody holds much of a body and waits.
+                    until = min(until + len(parts[-1]) / SLOWEST, loop.time() + self._gate.body_seconds)
+                    patience.reschedule(until)
         except TimeoutError:
             self._gate.refused[RequestTimeout.status] += 1
             raise RequestTimeout("The body did not arrive in time: send it faster, or in smaller requests.") from None
@@ -268,7 +282,7 @@ class _Exchange:
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         part = message.get("body", b"")
-        self._gate.hold(len(part))
+        self._gate.hold(len(part), self.size)
         self.size += len(part)
         parts.append(part)
         return bool(message.get("more_body", False))
@@ -318,7 +332,5 @@ async def _refuse(refusal: ReverieError, scope: Any, exchange: _Exchange) -> Non
 
 def _caller(scope: Any) -> bytes:
     """Who asks, by the key that was sent and is not yet looked at; nothing where none was."""
-    for name, value in scope["headers"]:
-        if name in (b"authorization", b"x-api-key"):
-            return hashlib.blake2b(value, digest_size=8).digest()
-    return _NOBODY
+    key = presented_key(Headers(scope=scope))
+    return hashlib.blake2b(key.encode(), digest_size=8).digest() if key else _NOBODY

@@ -151,8 +151,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _one_body_fits(self) -> "Settings":
-        if self.reverie_max_held_bytes < self.reverie_max_body_bytes:
-            raise ValueError("REVERIE_MAX_HELD_BYTES takes no less than REVERIE_MAX_BODY_BYTES")
+        # Large bodies leave an eighth of the room to small ones.
+        if self.reverie_max_held_bytes * 7 < self.reverie_max_body_bytes * 8:
+            raise ValueError("REVERIE_MAX_HELD_BYTES takes at least 8/7 of REVERIE_MAX_BODY_BYTES")
         return self
 
     @model_validator(mode="after")

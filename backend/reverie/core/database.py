@@ -209,7 +209,9 @@ class Database:
     @asynccontextmanager
     async def maintenance(self) -> AsyncIterator[Connection]:
         """A connection of its own as the owner of the schema, in autocommit: partitions, indexes, VACUUM."""
-        conninfo = make_conninfo(self.url, application_name="reverie-maintenance", **self._line)
+        # A limit that the role or the database has for requests would end the build of a large index each time.
+        options = f"{conninfo_to_dict(self.url).get('options') or ''} -c statement_timeout=0".strip()
+        conninfo = make_conninfo(self.url, options=options, application_name="reverie-maintenance", **self._line)
         async with await Line.connect(conninfo, autocommit=True) as connection:
             yield connection
 

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.json_schema import models_json_schema
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
@@ -34,6 +35,7 @@ from reverie.core.errors import (
     UrlTooLong,
 )
 from reverie.core.outages import PASSING, refusal
+from reverie.core.telemetry import reason
 
 CLIENT_CLOSED_REQUEST = 499
 """For nobody: the caller went away before the request was read."""
@@ -446,6 +448,14 @@ def _methods(request: Request) -> list[str]:
     ]
 
 
+def presented_key(headers: Headers) -> str | None:
+    """The key of a request: a bearer token, or X-API-Key."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return headers.get("x-api-key")
+
+
 def shown_path(scope: Any) -> str:
     """The path of a request, cut where it is long: it is shown to whoever asked, and in the log.
 
@@ -481,7 +491,8 @@ def install_error_handlers(app: FastAPI) -> None:
         return await ours(request, known(sentence))
 
     async def database(request: Request, error: Exception) -> Response:
-        log.warning("postgresql failed", error=str(error).split("\n", 1)[0], path=shown_path(request.scope))
+        path = shown_path(request.scope)
+        log.warning("postgresql failed", error=type(error).__name__, reason=reason(error), path=path)
         return await ours(request, refusal(error))
 
     async def too_much(request: Request, error: Exception) -> Response:

@@ -43,6 +43,9 @@ REFRESH_SECONDS: Final = 2.0
 REFUSALS: Final = frozenset((401, 403, 413, 414, 429, 431, 503))
 """Statuses of requests that were refused before their work was done."""
 
+_ARMS = ("semantic", "lexical", "focus")
+_REDIS = ("focus.add", "focus.read", "focus.remove", "bell", "worker")
+_KINDS = ("questions", "documents")
 _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _STAGE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _POOL_COUNTS = {
@@ -128,6 +131,11 @@ class Metrics:
         self._pool_wait = Counter(
             "reverie_pool_wait_seconds", "Seconds that requests waited for a connection.", registry=within
         )
+        # Begun at zero: what first appears at one shows no increase, and nobody hears of a first failure.
+        known = {self._refused: map(str, REFUSALS), self._arms: _ARMS, self._redis: _REDIS, self._busy: _KINDS}
+        for counter, labels in known.items():
+            for label in labels:
+                counter.labels(label)
 
     def follow(self, sources: Sources) -> None:
         """Reads these from now on."""

@@ -55,7 +55,9 @@ _SESSION = text("""
     SELECT
         -- Readers queue behind DDL that waits: rather give up and be begun again. A little longer than
         -- deadlock_timeout, for only a waiter who outlasts that makes PostgreSQL cancel an autovacuum.
-        set_config('lock_timeout', setting::int + 500 || 'ms', false)
+        set_config('lock_timeout', setting::int + 500 || 'ms', false),
+        -- A limit that the role or the database has for requests would end the build of a large index each time.
+        set_config('statement_timeout', '0', false)
     FROM pg_settings WHERE name = 'deadlock_timeout'
 """)
 

@@ -26,7 +26,7 @@ from psycopg import AsyncConnection
 from psycopg.generators import send
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
-from reverie.core.outages import GONE, Trouble, Unreachable, trouble_of
+from reverie.core.outages import CROWDED, GONE, Trouble, Unreachable, trouble_of
 
 LOOK_SECONDS = 2.0
 """How long a look may take."""
@@ -216,6 +216,10 @@ class Pool:
                 if self._doubtful:
                     await self._pool.drain()
                 return
+            if self.trouble is CROWDED and await self._others_stand():
+                # Whoever crowds the server would take the places of those that are left.
+                self.trouble = None
+                return
             log.warning("postgresql lost", trouble=self.trouble.what)
             self._looked.set()
             await self._pool.close(timeout=0.1)
@@ -228,6 +232,13 @@ class Pool:
             self._doubtful = False
             self._looking = None
             self._looked.set()
+
+    async def _others_stand(self) -> bool:
+        """Whether an idle connection is left that serves."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._pool.check()
+        return self._pool.get_stats()["pool_available"] > 0
 
     async def _wait_for_it(self) -> None:
         while (found := await self._found()) is not None:
@@ -243,6 +254,10 @@ class Pool:
             return GONE
         except psycopg.Error as error:
             return trouble_of(error)
+        except (OSError, RuntimeError) as error:
+            # No file or thread is left to look with, which passes; nobody would look again if this ended the looking.
+            log.warning("postgresql not looked at", error=type(error).__name__)
+            return GONE
         return None
 
     def statistics(self) -> dict[str, int]:

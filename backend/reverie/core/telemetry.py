@@ -42,8 +42,8 @@ _TELLING = (
 )  # fmt: skip
 """Errors whose message is ours or names code. What others say may quote what was remembered."""
 
-_QUOTING = ("22",)
-"""Classes of SQLSTATE whose first line quotes a value: data exceptions."""
+_QUOTING = ("22", "42601")
+"""SQLSTATEs whose first line quotes a value: data exceptions, and syntax, which a jsonpath or tsquery may have."""
 
 log = structlog.get_logger(__name__)
 

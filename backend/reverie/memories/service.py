@@ -154,9 +154,11 @@ class MemoryService:
         except psycopg.errors.CheckViolation:
             await self._make_partitions(now)
             status, out = await again(write)
-        if out.operation_id is not None:
-            await self._bell.ring(out.operation_id)
-        await self._focus.add(user_id, [answer.trace_id for answer in out.traces if answer.trace_id], now)
+        focusing = self._focus.add(user_id, [answer.trace_id for answer in out.traces if answer.trace_id], now)
+        if out.operation_id is None:
+            await focusing
+        else:
+            await asyncio.gather(self._bell.ring(out.operation_id), focusing)
         return status, out.model_dump()
 
     async def embed(self, held: Leased) -> dict[str, Any]:

@@ -57,4 +57,8 @@ UPDATE operation SET state = 'failed', error = %b, lease_until = NULL, finished_
 WHERE state = 'running' AND attempts >= %b AND (lease_until < %b OR lease_until > %b)
 
 -- name: delete_finished
-DELETE FROM operation WHERE state IN ('done', 'failed') AND finished_at < %b
+-- Part by part: after weeks without a worker all at once would take longer than a statement may.
+DELETE FROM operation WHERE id IN (
+    SELECT id FROM operation WHERE state IN ('done', 'failed') AND finished_at < %b ORDER BY finished_at LIMIT %b
+)
+RETURNING 1

@@ -101,6 +101,6 @@ async def set_aside(session: WriteSession, most_attempts: int, now: datetime, la
     await session.execute(SQL["set_aside"], (error, now, most_attempts, now, latest))
 
 
-async def delete_finished(session: WriteSession, before: datetime) -> None:
+async def delete_finished(session: WriteSession, before: datetime, limit: int) -> int:
     """Forgets operations that finished before a moment."""
-    await session.execute(SQL["delete_finished"], (before,))
+    return len(await session.fetch(SQL["delete_finished"], (before, limit)))

@@ -14,7 +14,7 @@ from psycopg_pool import PoolTimeout
 from reverie.core import clock
 from reverie.core.database import Database, WriteSession
 from reverie.core.errors import NotFound, ReverieError
-from reverie.core.outages import PASSING
+from reverie.core.outages import IN_THE_WAY, PASSING
 from reverie.core.queue import Bell
 from reverie.core.schema import first_line
 from reverie.operations import repository
@@ -56,6 +56,9 @@ class OperationService:
     OVERDUE = timedelta(seconds=15)
     """After this, the sweeper runs what the bell has rung for in vain."""
 
+    PART = 10_000
+    """So many finished operations are forgotten in one transaction."""
+
     LONGEST_REST = timedelta(seconds=60)
     """How long an operation rests at most while what it needs is out."""
 
@@ -84,11 +87,14 @@ class OperationService:
 
     async def run(self, operation_id: UUID) -> bool:
         """Runs an operation if nobody else does; False when there was nothing to do."""
-        now = clock.now()
-        async with self._database.writing(None) as session:
-            held = await repository.lease(
-                session, operation_id, self.MOST_ATTEMPTS, now + self.LEASE, now, self._latest(now)
-            )
+        leasing = asyncio.ensure_future(self._lease(operation_id))
+        try:
+            held = await asyncio.shield(leasing)
+        except asyncio.CancelledError:
+            # It may be leased already, which nobody would know until the lease runs out.
+            if (held := await leasing) is not None:
+                await self._release(held)
+            raise
         if held is None:
             return False
         work = asyncio.ensure_future(self._handle(held))
@@ -119,6 +125,13 @@ class OperationService:
             keeper.cancel()
         return True
 
+    async def _lease(self, operation_id: UUID) -> Leased | None:
+        now = clock.now()
+        async with self._database.writing(None) as session:
+            return await repository.lease(
+                session, operation_id, self.MOST_ATTEMPTS, now + self.LEASE, now, self._latest(now)
+            )
+
     async def sweep(self, limit: int = 100) -> int:
         """Rings for what was left behind, and runs it here when the bell does not sound; how many were found."""
         now = clock.now()
@@ -136,8 +149,10 @@ class OperationService:
 
     async def delete_finished(self, days: int) -> None:
         """Forgets operations that finished more than ``days`` ago."""
-        async with self._database.writing(None) as session:
-            await repository.delete_finished(session, clock.now() - timedelta(days=days))
+        before, gone = clock.now() - timedelta(days=days), self.PART
+        while gone == self.PART:
+            async with self._database.writing(None) as session:
+                gone = await repository.delete_finished(session, before, self.PART)
 
     async def _handle(self, held: Leased) -> dict[str, Any]:
         return await self._handlers[held.kind](held)
@@ -195,8 +210,14 @@ class OperationService:
 
 
 def _is_outage(error: Exception) -> bool:
-    """Whether PostgreSQL could not do it just then; what it never takes (SQLSTATE 54) is no outage."""
-    return isinstance(error, PASSING) and not (error.sqlstate or "").startswith("54")
+    """Whether PostgreSQL could not do it just then.
+
+    What it never takes (SQLSTATE 54) is none, nor a statement that it always cancels, nor others in the way.
+    """
+    not_away = (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable, *IN_THE_WAY)
+    return (
+        isinstance(error, PASSING) and not isinstance(error, not_away) and not (error.sqlstate or "").startswith("54")
+    )
 
 
 def _stopping() -> bool:

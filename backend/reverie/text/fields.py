@@ -112,7 +112,7 @@ def _children(parent: Any) -> list[Any]:
 
 
 STORABLE = r"^[^\u0000]*$"
-NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+NOT_BLANK = r"^[^\u0000]*[^\s\u0000\u001c-\u001f\u0085][^\u0000]*$"
 """Patterns (ECMA 262) of text that PostgreSQL can store, and that holds more than white space."""
 
 
