@@ -5,6 +5,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
 from typing import Any, ClassVar
@@ -117,12 +118,16 @@ async def _work(runtime: Runtime, stop: asyncio.Event) -> bool:
     for part in ended - {told}:
         error = None if part.cancelled() else part.exception()
         log.error("worker part ended", part=part.get_name(), error=type(error).__name__, exc_info=error)
-    for task in (told, *parts):
-        task.cancel()
-    _, late = await asyncio.wait([told, *parts], timeout=runtime.settings.reverie_grace_seconds)
-    for part in late:
+    left, end = {told, *parts}, time.monotonic() + runtime.settings.reverie_grace_seconds
+    while left and time.monotonic() < end:
+        # Again and again: Python 3.11 loses a cancellation that comes in the moment in which what is waited for comes.
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=1)
+    for part in left:
         # Its lease runs out, and another worker takes what it held.
         log.warning("worker part not ended in time", part=part.get_name())
+    await runtime.operations.settled()
     return stop.is_set()
 
 

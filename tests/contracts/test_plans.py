@@ -172,12 +172,16 @@ def wanted_bounds(loaded: Loaded) -> dict[str, Bounds]:
     }
 
 
+ON_DISK = ("SET synchronous_commit = on", "SELECT pg_logical_emit_message(true, '', '')")
+"""What was committed before is on disk now: without synchronous_commit VACUUM does not trust it until it is, and marks
+nothing as visible to all."""
+
 STATES = {
     "just loaded": (),
     "analysed": ("ANALYZE",),
-    "vacuumed": ("VACUUM",),
+    "vacuumed": (*ON_DISK, "VACUUM"),
     "half of it forgotten": ("DELETE FROM memory_trace WHERE get_byte(uuid_send(id), 15) < 128",),
-    "vacuumed and analysed": ("VACUUM ANALYZE",),
+    "vacuumed and analysed": (*ON_DISK, "VACUUM ANALYZE"),
 }
 """What PostgreSQL knows of the tables, one state after the other."""
 

@@ -3,8 +3,9 @@
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -21,6 +22,7 @@ from reverie.operations import repository
 from reverie.operations.repository import Leased
 from reverie.operations.schemas import OperationOut
 
+T = TypeVar("T")
 Handler: TypeAlias = Callable[[Leased], Awaitable[dict[str, Any]]]
 """Does the work of one kind of operation and returns its result (ids and counts, no text)."""
 
@@ -69,6 +71,7 @@ class OperationService:
         self._database = database
         self._bell = bell
         self._handlers = handlers
+        self._given_back = set[asyncio.Task[None]]()
 
     async def get(self, space_id: UUID, operation_id: UUID) -> OperationOut:
         """An operation of a space.
@@ -92,8 +95,9 @@ class OperationService:
             held = await asyncio.shield(leasing)
         except asyncio.CancelledError:
             # It may be leased already, which nobody would know until the lease runs out.
-            if (held := await leasing) is not None:
-                await self._release(held)
+            held = await _surely(leasing)
+            if held is not None:
+                await self._give_back(held)
             raise
         if held is None:
             return False
@@ -105,7 +109,7 @@ class OperationService:
         except asyncio.CancelledError:
             if _stopping():
                 # Whoever was taken over meanwhile holds an older attempt, and releases nothing.
-                await asyncio.shield(self._release(held))
+                await self._give_back(held)
                 raise
             log.warning("operation taken over", operation=str(held.id), kind=held.kind, attempt=held.attempt)
         except TryLater as error:
@@ -184,6 +188,18 @@ class OperationService:
 
         await self._tell(put_back)
 
+    async def settled(self) -> None:
+        """Waits until what was broken off is given back."""
+        while self._given_back:
+            await asyncio.wait(self._given_back)
+
+    async def _give_back(self, held: Leased) -> None:
+        """Gives an operation back, however often this is cancelled meanwhile."""
+        giving = asyncio.create_task(self._release(held))
+        self._given_back.add(giving)
+        giving.add_done_callback(self._given_back.discard)
+        await _surely(giving)
+
     async def _release(self, held: Leased) -> None:
         """Gives an operation back at once; the worker ends, so without PostgreSQL that is left to its lease."""
         try:
@@ -207,6 +223,14 @@ class OperationService:
     def _latest(self, now: datetime) -> datetime:
         """When every lease given by now has ended: one that ends later is from before the clock was set back."""
         return now + max(self.LEASE, self.LONGEST_REST) + clock.SKEW
+
+
+async def _surely(work: "asyncio.Future[T]") -> T:
+    """What ``work`` returns, however often the one who waits for it is cancelled meanwhile."""
+    while not work.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(work)
+    return work.result()
 
 
 def _is_outage(error: Exception) -> bool:
