@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import itertools
 import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,10 @@ from reverie.tiers.service import TierService, add_indexes
 if TYPE_CHECKING:
     from reverie.auth.service import KeyService
     from tests.servers import SharedPostgres, SharedServers
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Begun in the background of a shell: what the tests start would be deaf to the Ctrl-C that they send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.figures", "tests.servers"]
 

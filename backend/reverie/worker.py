@@ -49,7 +49,7 @@ async def run_operation(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:
     try:
         await runtime.operations.run(UUID(args[0]))
     except PASSING as error:
-        log.warning("operation left", operation=args[0], error=str(error).split("\n", 1)[0])
+        log.warning("operation left", operation=args[0], error=type(error).__name__, reason=reason(error))
 
 
 async def keep_house(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
@@ -201,5 +201,5 @@ async def _repeat(job: Callable[[dict[Any, Any]], Awaitable[None]], runtime: Run
         try:
             await job({"runtime": runtime})
         except (psycopg.Error, PoolTimeout) as error:
-            log.warning("job failed", job=job.__name__, error=str(error).split("\n", 1)[0])
+            log.warning("job failed", job=job.__name__, error=type(error).__name__, reason=reason(error))
         await asyncio.sleep(HOUSE_MINUTES * 60)

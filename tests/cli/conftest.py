@@ -1,7 +1,6 @@
 """A running service that the commands talk to over HTTP, and ways to run them."""
 
 import http.server
-import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,10 +27,8 @@ def service(
     postgres: "SharedPostgres", template: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     """One service for all tests of the commands; each test has users of its own."""
-    name = f"cli_{os.getpid()}"
-    with listening(postgres.create(name, template), redis_url, tmp_path_factory.mktemp("service")) as running:
+    with listening(postgres, template, redis_url, tmp_path_factory.mktemp("service"), "cli") as running:
         yield running
-    postgres.drop(name)
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 """`reverie api` and `reverie worker`: what keeps them from starting is one sentence and an exit code."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,15 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reverie.core.config import Settings
+from reverie.embedded.postgres import free_port
 
 if TYPE_CHECKING:
     from tests.servers import SharedPostgres
-
-
-def free_port() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -44,7 +38,7 @@ def test_an_api_that_cannot_start_says_why_in_one_sentence(
 ) -> None:
     if environment.get("DATABASE_URL") == "empty":
         environment = {"DATABASE_URL": postgres.create(f"bare_{os.getpid()}_{workers}")}
-    ended = run(tmp_path, "-m", "reverie", "api", "--port", free_port(), "--workers", workers, **environment)
+    ended = run(tmp_path, "-m", "reverie", "api", "--port", str(free_port()), "--workers", workers, **environment)
     if "bare_" in environment.get("DATABASE_URL", ""):
         postgres.drop(f"bare_{os.getpid()}_{workers}")
     assert ended.returncode == 78, ended.stderr

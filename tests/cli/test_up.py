@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.cli.listening import ready
 from tests.embedded.helpers import alive, descendants, forget
+from tests.waiting import PATIENCE
 
 from reverie.cli import greeting
 from reverie.cli.client import Client, local_url
-from reverie.cli.up import timing_lines, unready
+from reverie.cli.up import exports, timing_lines, unready
 from reverie.embedded.postgres import free_port
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli, Service
-
-PATIENCE = 60.0
 
 
 @pytest.fixture
@@ -90,6 +90,7 @@ def test_from_an_empty_store_to_the_second_start(home: Path, alone: "Cli") -> No
         assert {"migrations", "API with its model"} <= set(re.findall(r"^  (\S.*?)  +\d+\.\d\d s$", said, re.MULTILINE))
         assert "walnuts" in str(pasted(said)["results"])
         key = (home / "key").read_text().strip()
+        assert f"\nElse  export REVERIE_HOME={shlex.quote(str(home))} REVERIE_PORT={port} (so that" in said
         assert f"Key   {key} (kept in {home / 'key'})" in said
         assert (home / "key").stat().st_mode & 0o777 == 0o600
 
@@ -130,7 +131,7 @@ def test_quiet_on_given_servers_without_a_sample(
     quiet = Up(home, port, "--quiet", "--no-sample")
     try:
         deadline = time.monotonic() + PATIENCE
-        while not (home / "key").exists() or not ready(port):
+        while not (home / "key").exists() or not ready(f"http://127.0.0.1:{port}"):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert len(descendants(quiet.process.pid)) <= 2, "no servers of its own"
@@ -144,16 +145,6 @@ def test_quiet_on_given_servers_without_a_sample(
     finally:
         quiet.process.kill()
         quiet.process.wait()
-
-
-def ready(port: int) -> bool:
-    """Whether a service says that it is."""
-    import httpx
-
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def test_a_start_that_cannot_be_is_one_sentence(alone: "Cli", tmp_path: Path) -> None:
@@ -241,6 +232,17 @@ def test_a_curl_survives_any_path_and_name() -> None:
 )
 def test_the_url_by_which_this_machine_reaches_a_service(host: str, url: str) -> None:
     assert local_url(host, 8) == url
+
+
+def test_another_terminal_is_told_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert exports(None, None) == []
+    assert exports(None, 8010) == ["Else  export REVERIE_PORT=8010 (so that `reverie` finds it in another terminal)"]
+    [line] = exports(Path("Ann's home"), 8010)
+    export = line.removeprefix("Else  ").partition(" (so")[0]
+    command = ["/bin/sh", "-c", f"{export}; env"]
+    done = subprocess.run(command, env={}, capture_output=True, text=True, check=True)  # noqa: S603
+    assert {f"REVERIE_HOME={tmp_path}/Ann's home", "REVERIE_PORT=8010"} <= set(done.stdout.splitlines())
 
 
 def test_timings_are_a_table() -> None:

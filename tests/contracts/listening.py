@@ -9,8 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from reverie.core.connections import Door
-
-PATIENCE_SECONDS = 60
+from tests.waiting import PATIENCE
 
 
 @asynccontextmanager
@@ -25,7 +24,7 @@ async def listening(app: FastAPI) -> AsyncIterator[int]:
     }
     server = uvicorn.Server(uvicorn.Config(app, port=0, **options))
     running = asyncio.create_task(server.serve())
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(PATIENCE):
         while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
     try:

@@ -144,10 +144,8 @@ def service(
     postgres: "SharedPostgres", template: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     """A service over an empty store, as somebody has who reads the document."""
-    name = f"document_{os.getpid()}"
-    with listening(postgres.create(name, template), redis_url, tmp_path_factory.mktemp("document")) as running:
+    with listening(postgres, template, redis_url, tmp_path_factory.mktemp("document"), "document") as running:
         yield running
-    postgres.drop(name)
 
 
 def run(service: Service, command: str) -> tuple[int, str]:

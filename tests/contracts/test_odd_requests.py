@@ -11,7 +11,8 @@ import pytest
 from reverie.core.http import MOST_HEADER_BYTES, MOST_PARAMETERS
 from tests.contracts.documented import PROBLEM
 from tests.contracts.house import ROUTES, WITH_BODY, WITH_KEY, House, Route, assert_problem, axis
-from tests.contracts.listening import PATIENCE_SECONDS, listening
+from tests.contracts.listening import listening
+from tests.waiting import PATIENCE
 
 NOTE = {"user_id": "odd", "traces": [{"content": "Tea.", "embedding": axis(0)}]}
 
@@ -238,7 +239,7 @@ class TestBytes:
         sent, status = RAW[what]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(sent)
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             head = await reader.readuntil(b"\r\n\r\n")
             lines = head.decode("latin-1").split("\r\n")
             headers = httpx.Headers(dict(line.split(": ", 1) for line in lines[1:] if line))
@@ -256,7 +257,7 @@ class TestBytes:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(head.encode() + rest)
             writer.write_eof()
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(PATIENCE):
                 assert not (await reader.read()).startswith(b"HTTP/1.1 5")
             writer.close()
             assert (await house.ours.client.get("/keys")).status_code == 200

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.datastructures import Headers
@@ -33,9 +33,19 @@ from reverie.core.ids import lower_bound, milliseconds, moment_of, user_uuid
 from reverie.core.limits import Limits
 from reverie.core.paging import PageQuery, next_cursor
 from reverie.core.queries import Queries
+from reverie.forgetting.schemas import ForgetIn
 from reverie.memories.routes import _user_cursor
-from reverie.memories.schemas import RememberQuery, TraceQuery, TracesQuery, UsersQuery
-from reverie.recall.schemas import RecallQuery
+from reverie.memories.schemas import (
+    MessageIn,
+    RememberIn,
+    RememberQuery,
+    TraceIn,
+    TracePatch,
+    TraceQuery,
+    TracesQuery,
+    UsersQuery,
+)
+from reverie.recall.schemas import RecallIn, RecallQuery
 
 anything = st.text(st.characters(exclude_categories=[]))
 latin = st.text(st.characters(max_codepoint=255))
@@ -172,16 +182,22 @@ class TestSizes:
         assert shown == path if len(path) <= MOST_SHOWN else len(shown) == MOST_SHOWN + 1
 
 
-MODELS: list[type[BaseModel]] = [*QUERIES, KeyIn]
+MODELS: list[type[BaseModel]] = [
+    *QUERIES, KeyIn, TraceIn, MessageIn, RememberIn, TracePatch, RecallIn, ForgetIn,
+]  # fmt: skip
 documents = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | anything,
     lambda inner: st.lists(inner) | st.dictionaries(anything, inner),
-    max_leaves=6,
+    max_leaves=12,
 )
-fields = st.sampled_from(sorted({name for model in MODELS for name in model.model_fields}))
+fields = sorted(
+    {name for model in MODELS for name in model.model_fields} | {"trace_id", "trace_ids", "all", "", "body"}
+)
+bodies = documents | st.dictionaries(st.sampled_from(fields), documents, max_size=6)
 
 
-@given(st.sampled_from(MODELS), documents | st.dictionaries(fields, documents, max_size=4))
+@settings(max_examples=200)
+@given(st.sampled_from(MODELS), bodies)
 def test_every_fault_is_one_sentence(model: type[BaseModel], value: Any) -> None:
     try:
         TypeAdapter(model).validate_python(value, context=Limits())
@@ -190,6 +206,8 @@ def test_every_fault_is_one_sentence(model: type[BaseModel], value: Any) -> None
         assert field is None or field
         assert sentence.endswith(".")
         assert "\n" not in sentence
+        assert len(sentence) < 2000
+        assert sentence[0] == sentence[0].upper() or field is not None
         assert sentence.encode()
 
 

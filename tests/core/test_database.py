@@ -1,5 +1,8 @@
 """Serving connections keep what DATABASE_URL asks for, beside what Reverie needs."""
 
+import psycopg
+from psycopg import sql
+
 from reverie.core.config import Settings, load_settings
 from reverie.core.database import Database
 
@@ -16,3 +19,12 @@ async def test_options_of_the_url_are_kept_and_ours_win(settings: Settings) -> N
     finally:
         await database.close()
     assert found == ("17MB", "reverie_app")
+
+
+async def test_a_limit_for_requests_ends_no_maintenance(settings: Settings) -> None:
+    database = Database(settings)
+    async with await psycopg.AsyncConnection.connect(database.url, autocommit=True) as owner:
+        name = sql.Identifier(owner.info.dbname)
+        await owner.execute(sql.SQL("ALTER DATABASE {} SET statement_timeout = '50ms'").format(name))
+    async with database.maintenance() as connection:
+        await connection.execute("SELECT pg_sleep(0.2)")

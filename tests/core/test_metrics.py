@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from asyncio.subprocess import Process
@@ -19,18 +18,19 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.conftest import Api, serving
 from tests.memories.helpers import Fickle
+from tests.processes import environment
+from tests.waiting import PATIENCE
 
 from reverie.core import metrics as figures
 from reverie.core.config import Settings, load_settings
 from reverie.core.errors import StartError
 from reverie.core.metrics import CONTENT_TYPE, FOLDER, Metrics, Sources, shared_folder
+from reverie.embedded.postgres import free_port
 from reverie.embedding.protocol import Embedder
 from reverie.status.overview import Overview
 
 if TYPE_CHECKING:
     from tests.servers import SharedPostgres
-
-PATIENCE = 60.0
 
 MARKER = "marzipan-under-the-lighthouse"
 
@@ -348,26 +348,13 @@ def test_what_a_killed_process_held_is_gone_and_what_it_counted_stays(
     assert (both["reverie_http_requests_running{}"], left["reverie_http_requests_running{}"]) == (6, 3)
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @asynccontextmanager
 async def running(settings: Settings, log: Path, *arguments: str, **changes: str) -> AsyncIterator[Process]:
     """One of our commands as a process tree of its own; what it says goes to a file. It ends with the block."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "DATABASE_URL": str(settings.database_url),
-        "REDIS_URL": str(settings.redis_url),
-        "REVERIE_HOME": str(log.parent),
-        "EMBEDDING_THREADS": "1",
-        "REVERIE_LOG_LEVEL": "debug",
-    } | changes
+    told = environment(settings, REVERIE_HOME=str(log.parent), REVERIE_LOG_LEVEL="debug", **changes)
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "reverie", *arguments, env=environment, stdout=output, stderr=output, cwd=log.parent
+            sys.executable, "-m", "reverie", *arguments, env=told, stdout=output, stderr=output, cwd=log.parent
         )
     try:
         yield process
@@ -471,6 +458,18 @@ async def test_the_worker_serves_its_own_and_shows_itself(
     said = log.read_text()
     assert MARKER not in said
     assert [line for line in said.splitlines() if not line.startswith("{")] == []
+
+
+def test_what_may_fail_is_at_zero_before_it_does() -> None:
+    found = read(Metrics().render().decode())
+    begun = {
+        "reverie_http_refused_total": ("status", ("401", "403", "413", "414", "429", "431", "503")),
+        "reverie_recall_arms_failed_total": ("arm", ("semantic", "lexical", "focus")),
+        "reverie_redis_errors_total": ("part", ("focus.add", "focus.read", "focus.remove", "bell", "worker")),
+        "reverie_encoder_refused_total": ("kind", ("questions", "documents")),
+    }
+    wanted = {f"{name}{{{label}={value}}}": 0.0 for name, (label, values) in begun.items() for value in values}
+    assert {name: value for name, value in found.items() if name.split("{")[0] in begun} == wanted
 
 
 def test_names_keep_to_prometheus_customs() -> None:

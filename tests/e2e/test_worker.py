@@ -1,40 +1,16 @@
 """The worker as a process of its own: it embeds what was accepted, with Redis and without, and ends when told to."""
 
 import asyncio
-import os
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from asyncio.subprocess import Process
 
 import httpx
 import pytest
 
 from reverie.core.config import Settings
 from tests.conftest import Api
-
-
-@asynccontextmanager
-async def working(settings: Settings, **changes: str) -> AsyncIterator[Process]:
-    """A worker over the store of the settings."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "DATABASE_URL": str(settings.database_url),
-        "REDIS_URL": str(settings.redis_url),
-        "REVERIE_HOME": str(settings.reverie_home),
-        "EMBEDDING_THREADS": "1",
-    } | changes
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "reverie", "worker", env=environment, stderr=PIPE, stdout=PIPE
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+from tests.processes import command
+from tests.waiting import until_operation
 
 
 async def end(process: Process) -> str:
@@ -45,17 +21,6 @@ async def end(process: Process) -> str:
     return (output + errors).decode()
 
 
-async def until_done(caller: httpx.AsyncClient, operation_id: str, seconds: float = 60) -> dict[str, Any]:
-    """The operation, when it is finished."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while True:
-        operation: dict[str, Any] = (await caller.get(f"/operations/{operation_id}")).json()
-        if operation["state"] in ("done", "failed"):
-            return operation
-        assert asyncio.get_running_loop().time() < deadline, operation
-        await asyncio.sleep(0.1)
-
-
 @pytest.mark.parametrize("redis", ["up", "down"])
 async def test_a_large_batch_is_embedded_by_the_worker(
     api: Api, caller: httpx.AsyncClient, settings: Settings, redis: str
@@ -63,13 +28,13 @@ async def test_a_large_batch_is_embedded_by_the_worker(
     changes = {} if redis == "up" else {"REDIS_URL": "redis://127.0.0.1:1/0"}
     count = 300 if redis == "up" else 20
     traces = [{"content": f"Parcel {n} went to harbour {n % 7}."} for n in range(count)]
-    async with working(settings, **changes) as worker:
+    async with command(settings, "worker", **changes) as worker:
         accepted = await caller.post(
             "/memory/remember", params={"wait": "false"}, json={"user_id": "ada", "traces": traces}
         )
         assert accepted.status_code == 202
         ids = [one["trace_id"] for one in accepted.json()["traces"]]
-        operation = await until_done(caller, accepted.json()["operation_id"])
+        operation = await until_operation(caller, accepted.json()["operation_id"], "done", "failed")
         said = await end(worker)
     assert (operation["state"], operation["attempts"]) == ("done", 1)
     assert operation["result"] == {"embedded": count, "refused": 0}

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.migrations import spine
+from tests.waiting import START_PATIENCE
 
 from reverie.cli.up import bring_up_to_date
 from reverie.core import migrations, schema
@@ -20,7 +21,6 @@ from reverie.embedded.home import Home
 from reverie.embedded.postgres import Postgres, free_port
 
 TRACES = 300
-PATIENCE = 90.0
 
 
 @asynccontextmanager
@@ -45,7 +45,7 @@ def up(home: Home, port: int) -> Iterator[Path]:
     command = [sys.executable, "-m", "reverie", "up", "--home", str(home.path), "--port", str(port), "--no-sample"]
     with output.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=alone) as process:  # noqa: S603
         try:
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + START_PATIENCE
             while "\nTry " not in output.read_text():
                 assert process.poll() is None, output.read_text()
                 assert time.monotonic() < deadline, output.read_text()
@@ -53,7 +53,7 @@ def up(home: Home, port: int) -> Iterator[Path]:
             yield output
         finally:
             process.terminate()
-            assert process.wait(PATIENCE) == 0, output.read_text()
+            assert process.wait(START_PATIENCE) == 0, output.read_text()
 
 
 def recalled(home: Home, port: int) -> list[str]:

@@ -20,9 +20,7 @@ from typing import Any, Protocol
 import httpx
 import psycopg
 
-from reverie.auth.service import DEFAULT_SPACE, KeyService
 from reverie.core.config import Settings, load_settings
-from reverie.core.database import Database
 from reverie.core.errors import StartError
 from reverie.core.migrations import upgrade
 from reverie.embedded.account import Place, account_for, servers_folder
@@ -31,12 +29,11 @@ from reverie.embedded.postgres import Postgres, free_port
 from reverie.embedded.process import Process, processes_in
 from reverie.embedded.redis import Redis
 from reverie.embedded.supervisor import answers, side_by_side
+from tests.processes import environment, make_key
+from tests.waiting import START_PATIENCE
 
 PAUSE = 0.5
 """Seconds before what has ended is started again: the first pause of ``reverie up``."""
-
-PATIENCE = 90.0
-"""Seconds that anything here may take on a slow machine."""
 
 
 class Child(Protocol):
@@ -207,7 +204,7 @@ class Stack:
             cursor = await connection.execute(query.encode(), parameters)
             return await cursor.fetchall() if cursor.description else []
 
-    async def ready(self, url: str, seconds: float = PATIENCE) -> float:
+    async def ready(self, url: str, seconds: float = START_PATIENCE) -> float:
         """Waits until an API says that it is ready; the seconds that it took."""
         began = time.monotonic()
         while not await answers(f"{url}/health/ready"):
@@ -250,7 +247,7 @@ class Stack:
         urls = {"database_url": self.server.url(), "redis_url": self.cache.url()}
         self.settings = self.settings.model_copy(update=urls)
         await asyncio.to_thread(upgrade, urls["database_url"])
-        self.key = await _make_key(self.settings)
+        self.key = await make_key(self.settings)
 
     async def stop(self) -> None:
         """Stops everything."""
@@ -258,22 +255,8 @@ class Stack:
             await part.stop()
 
 
-def environment(settings: Settings, **changes: str) -> dict[str, str]:
-    """What a process is told that shall serve the store of these settings, with ``changes``."""
-    told = {
-        "REVERIE_HOME": str(settings.reverie_home),
-        "REVERIE_CONFIG": os.devnull,
-        "REVERIE_HOST": "127.0.0.1",
-        "DATABASE_URL": settings.database_url or "",
-        "REDIS_URL": settings.redis_url or "",
-        "EMBEDDING_THREADS": "1",
-    }
-    known = {name.upper() for name in Settings.model_fields}
-    return {name: value for name, value in os.environ.items() if name.upper() not in known} | told | changes
-
-
 @asynccontextmanager
-async def working(settings: Settings, log: Path) -> AsyncIterator[Kept]:
+async def kept_worker(settings: Settings, log: Path) -> AsyncIterator[Kept]:
     """A worker over the store of these settings, until the block ends; it prints to the file ``log``."""
     command = Command(["worker"], environment(settings), log)
     worker = Kept("worker", command, lambda: command.pid)
@@ -317,17 +300,6 @@ async def running_stack(apis: int = 1, workers: int = 1, **changes: str) -> Asyn
                     shutil.rmtree(home.servers.readlink(), ignore_errors=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-async def _make_key(settings: Settings) -> str:
-    database = Database(settings)
-    await database.open()
-    try:
-        keys = KeyService(database)
-        made = await keys.create(await keys.ensure_space(DEFAULT_SPACE), "faults", ["read", "write", "admin"])
-    finally:
-        await database.close()
-    return str(made.key)
 
 
 def _postmaster(data: Path) -> int | None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from contextlib import nullcontext
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -18,9 +19,10 @@ from reverie.core.queue import Bell
 from reverie.operations.repository import Leased
 from reverie.operations.service import OperationService
 from tests.conftest import Api
-from tests.faults.stack import PATIENCE, working
+from tests.faults.stack import kept_worker
 from tests.figures import Figure
 from tests.memories.helpers import post, rows
+from tests.waiting import START_PATIENCE, until_operation
 
 if TYPE_CHECKING:
     from reverie.core.database import Database
@@ -44,15 +46,7 @@ async def operation(caller: httpx.AsyncClient, operation_id: str) -> dict[str, A
     return found
 
 
-async def until(caller: httpx.AsyncClient, operation_id: str, state: str, attempts: int) -> dict[str, Any]:
-    """The operation, once it is in this state after so many attempts."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        found = await operation(caller, operation_id)
-        if (found["state"], found["attempts"]) == (state, attempts):
-            return found
-        assert time.monotonic() < deadline, found
-        await asyncio.sleep(0.05)
+until = partial(until_operation, seconds=START_PATIENCE)
 
 
 async def vectors(settings: Settings, user: str) -> tuple[int, int]:
@@ -70,9 +64,9 @@ async def test_a_frozen_worker_is_taken_over_and_does_no_harm_when_it_moves_agai
     api: Api, caller: httpx.AsyncClient, settings: Settings, tmp_path: Path, long: bool, figure: Figure
 ) -> None:
     operations: OperationService = api.app.state.operations
-    async with working(settings, tmp_path / "frozen.log") as first:
+    async with kept_worker(settings, tmp_path / "frozen.log") as first:
         held = await accept(caller, "ada", MANY)
-        await until(caller, held, "running", 1)
+        await until(caller, held, "running", attempts=1)
         while (await vectors(settings, "ada"))[0] == 0:  # noqa: ASYNC110 - another process writes them
             await asyncio.sleep(0.02)
         with first.frozen():
@@ -82,8 +76,8 @@ async def test_a_frozen_worker_is_taken_over_and_does_no_harm_when_it_moves_agai
             assert (await post(caller, "bob", "Somebody else's.")).status_code == 201
             began = time.monotonic()
             if long:
-                async with working(settings, tmp_path / "second.log"):
-                    done = await until(caller, held, "done", 2)
+                async with kept_worker(settings, tmp_path / "second.log"):
+                    done = await until(caller, held, "done", attempts=2)
             else:
                 assert not await operations.run(UUID(held))
                 with clock.as_of(clock.now() + operations.LEASE + operations.OVERDUE + timedelta(seconds=1)):
@@ -95,7 +89,7 @@ async def test_a_frozen_worker_is_taken_over_and_does_no_harm_when_it_moves_agai
             assert 0 < done["result"]["embedded"] < MANY
             assert await vectors(settings, "ada") == (MANY + 1, MANY + 1)
         # Whoever does the next one has moved on from the last.
-        await until(caller, await accept(caller, "carol"), "done", 1)
+        await until(caller, await accept(caller, "carol"), "done", attempts=1)
     assert await operation(caller, held) == done
     assert await vectors(settings, "ada") == (MANY + 1, MANY + 1)
 
@@ -131,17 +125,17 @@ async def test_a_transaction_that_stands_still_keeps_its_user_for_seconds(
 async def test_an_operation_that_kills_three_workers_is_set_aside_and_blocks_nobody(
     api: Api, caller: httpx.AsyncClient, settings: Settings, tmp_path: Path
 ) -> None:
-    async with working(settings, tmp_path / "worker.log") as worker:
+    async with kept_worker(settings, tmp_path / "worker.log") as worker:
         poison = await accept(caller, "ada", MANY)
         for attempt in (1, 2, 3):
-            await until(caller, poison, "running", attempt)
+            await until(caller, poison, "running", attempts=attempt)
             worker.kill()
             # A lease goes by.
             await rows(settings, "UPDATE operation SET lease_until = %s WHERE id = %s", (clock.now(), poison))
             await rows(settings, "DELETE FROM memory_embedding")
-        failed = await until(caller, poison, "failed", 3)
+        failed = await until(caller, poison, "failed", attempts=3)
         assert failed["error"] == "The worker died or hung at each of 3 attempts."
-        other = await until(caller, await accept(caller, "bob"), "done", 1)
+        other = await until(caller, await accept(caller, "bob"), "done", attempts=1)
     assert other["result"] == {"embedded": 1, "refused": 0}
     assert await operation(caller, poison) == failed
 

@@ -3,10 +3,9 @@
 import asyncio
 import os
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import httpx
@@ -16,34 +15,18 @@ import pytest
 from reverie.core.config import Settings
 from reverie.embedded.postgres import free_port
 from reverie.embedded.supervisor import answers
+from tests import processes
 from tests.conftest import Api
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until_operation
 
 BATCH = 100
 MANY = 300
 
 
-@asynccontextmanager
-async def command(settings: Settings, *arguments: str, **changes: str) -> AsyncIterator[Process]:
-    """A command of ours over the store of the settings."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "DATABASE_URL": str(settings.database_url),
-        "REDIS_URL": str(settings.redis_url),
-        "REVERIE_HOME": str(settings.reverie_home),
-        "EMBEDDING_THREADS": "1",
-        "DATABASE_TIMEOUT_SECONDS": str(PATIENCE),
-        "REVERIE_MAX_WRITES": "4",
-    } | changes
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "reverie", *arguments, env=environment, stdout=PIPE, stderr=PIPE
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+def command(settings: Settings, *arguments: str, **changes: str) -> AbstractAsyncContextManager[Process]:
+    """A command of ours that waits long for PostgreSQL, and does four writes at once."""
+    patient = {"DATABASE_TIMEOUT_SECONDS": str(PATIENCE), "REVERIE_MAX_WRITES": "4"}
+    return processes.command(settings, *arguments, **(patient | changes))
 
 
 class Serving:
@@ -217,23 +200,13 @@ async def test_the_second_signal_ends_it_at_once(api: Api, settings: Settings, n
     assert await remembered(settings, "cut off") in (0, BATCH)
 
 
-async def until_state(caller: httpx.AsyncClient, operation: str, *states: str) -> dict[str, Any]:
-    """An operation, once it is in one of these states."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            found: dict[str, Any] = (await caller.get(f"/operations/{operation}")).json()
-            if found["state"] in states:
-                return found
-            await asyncio.sleep(0.02)
-
-
 async def test_a_worker_puts_back_what_it_holds(api: Api, settings: Settings) -> None:
     caller = await api.caller()
     traces = [{"content": f"Parcel {n} went to harbour {n % 7}."} for n in range(MANY)]
     accepted = await caller.post("/memory/remember?wait=false", json={"user_id": "ada", "traces": traces})
     operation = accepted.json()["operation_id"]
     async with command(settings, "worker") as first:
-        await until_state(caller, operation, "running")
+        await until_operation(caller, operation, "running")
         first.send_signal(signal.SIGTERM)
         _, errors = await asyncio.wait_for(first.communicate(), PATIENCE)
         assert first.returncode == 0, errors.decode()
@@ -242,7 +215,7 @@ async def test_a_worker_puts_back_what_it_holds(api: Api, settings: Settings) ->
     put_back = (await caller.get(f"/operations/{operation}")).json()
     assert (put_back["state"], put_back["attempts"]) == ("pending", 0), errors.decode()
     async with command(settings, "worker"):
-        done = await until_state(caller, operation, "done", "failed")
+        done = await until_operation(caller, operation, "done", "failed")
     assert (done["state"], done["attempts"]) == ("done", 1)
     assert await count(settings, "SELECT count(*) FROM memory_embedding") == MANY
 
@@ -252,7 +225,7 @@ async def test_the_second_signal_ends_a_worker_at_once(api: Api, settings: Setti
     async with command(settings, "worker") as process:
         body = {"user_id": "ada", "traces": [{"content": "Here."}]}
         accepted = await caller.post("/memory/remember?wait=false", json=body)
-        await until_state(caller, accepted.json()["operation_id"], "done")
+        await until_operation(caller, accepted.json()["operation_id"], "done")
         # Both before it can end by the first.
         os.kill(process.pid, signal.SIGSTOP)
         process.send_signal(signal.SIGTERM)

@@ -1,7 +1,11 @@
-"""A migration that other sessions do not let through gives way, begins again, and at last says so in one sentence."""
+"""A migration that other sessions do not let through gives way, begins again, and at last says so in one sentence.
+
+A limit that the database has for requests does not count for it.
+"""
 
 import psycopg
 import pytest
+from psycopg import sql
 from tests.migrations import spine
 from tests.migrations.catalog import invalid_indexes
 from tests.migrations.conftest import ADDED, AddMigration
@@ -78,3 +82,13 @@ def test_a_build_that_waits_too_long_says_so_and_is_finished_later(
     with psycopg.connect(empty_database) as connection:
         assert invalid_indexes(connection) == []
     assert schema.current(empty_database) == schema.needed()
+
+
+def test_a_limit_for_requests_ends_no_migration(empty_database: str, add_migration: AddMigration) -> None:
+    migrations.upgrade(empty_database)
+    with psycopg.connect(empty_database, autocommit=True) as owner:
+        name = sql.Identifier(owner.info.dbname)
+        owner.execute(sql.SQL("ALTER DATABASE {} SET statement_timeout = '1s'").format(name))
+    add_migration("op.execute('SELECT pg_sleep(1.2)')")
+    migrations.upgrade(empty_database)
+    assert schema.current(empty_database) == ADDED

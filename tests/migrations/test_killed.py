@@ -14,10 +14,10 @@ import pytest
 from tests.figures import Figure
 from tests.migrations import spine
 from tests.migrations.catalog import Connection, catalog_of_parents, columns, invalid_indexes, migrate, sums
+from tests.waiting import PATIENCE
 
 from reverie.core import migrations, schema
 
-PATIENCE = 60.0
 KILLS, SHORT = 25, 2
 
 

@@ -2,27 +2,42 @@
 
 import asyncio
 import itertools
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
+import redis.asyncio
 from structlog.testing import CapturingLogger
 from tests.conftest import Api, serving
 from tests.memories.helpers import Fickle, owner, post, rows, run_operation, unit
+from tests.waiting import PATIENCE
 
 from reverie.core import clock
 from reverie.core.config import Settings
 from reverie.core.errors import Conflict
-from reverie.core.queue import Bell
+from reverie.core.queue import QUEUE, Bell
 from reverie.embedding.protocol import Embedder
+from reverie.operations import repository
 from reverie.operations import service as operations_service
 from reverie.operations.repository import Leased
 from reverie.operations.service import OperationService
 from reverie.runtime import open_runtime
 from reverie.tiers.locks import building_alone
 from reverie.worker import build_indexes, keep_house
+
+WATCH_DELETIONS = """
+CREATE TABLE deletion (id bigint GENERATED ALWAYS AS IDENTITY, transaction xid8, gone bigint);
+CREATE FUNCTION watch_deletion() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    INSERT INTO deletion (transaction, gone) SELECT pg_current_xact_id(), count(*) FROM gone;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER watch_deletion AFTER DELETE ON operation REFERENCING OLD TABLE AS gone
+FOR EACH STATEMENT EXECUTE FUNCTION watch_deletion();
+"""
+"""Writes down how many operations each statement deletes, and in which transaction."""
 
 
 @pytest.fixture
@@ -42,6 +57,16 @@ async def state(caller: httpx.AsyncClient, operation_id: str) -> tuple[str, int]
     answer = await caller.get(f"/operations/{operation_id}")
     assert answer.status_code == 200
     return answer.json()["state"], answer.json()["attempts"]
+
+
+async def break_off(api: Api, operation_id: str, fickle: Fickle, after: int = 0) -> None:
+    """Runs an operation until ``after`` of its texts are embedded and the next are on their way, and cancels it."""
+    with fickle.held(after=after) as arrived:
+        running = asyncio.create_task(run_operation(api, operation_id))
+        assert await asyncio.to_thread(arrived)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
 
 
 async def test_an_operation_tells_how_far_it_is(caller: httpx.AsyncClient, user: str, api: Api, fickle: Fickle) -> None:
@@ -77,12 +102,7 @@ async def test_what_a_killed_worker_left_is_taken_over_and_not_done_twice(
 ) -> None:
     operation = await accept(caller, user, *[f"Row {n:03}." for n in range(100)])
     fickle.documents.clear()
-    with fickle.held(after=64) as arrived:
-        killed = asyncio.create_task(run_operation(api, operation))
-        assert await asyncio.to_thread(arrived)
-        killed.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await killed
+    await break_off(api, operation, fickle, after=64)
     # A task that is cancelled puts its operation back; a process that is killed cannot.
     await rows(
         settings,
@@ -131,12 +151,7 @@ async def test_a_worker_that_ends_puts_its_operation_back_at_once(
 ) -> None:
     operation = await accept(caller, user, "Interrupted.")
     for _ in range(4):
-        with fickle.held() as arrived:
-            ending = asyncio.create_task(run_operation(api, operation))
-            assert await asyncio.to_thread(arrived)
-            ending.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await ending
+        await break_off(api, operation, fickle)
         assert await state(caller, operation) == ("pending", 0)
     assert await run_operation(api, operation)
     assert await state(caller, operation) == ("done", 1)
@@ -332,6 +347,64 @@ async def test_the_sweeper_does_what_the_bell_rang_for_in_vain(
     assert await state(caller, operation) == ("done", 1)
 
 
+async def sweep_at_once(monkeypatch: pytest.MonkeyPatch, *sweepers: OperationService) -> None:
+    """Sweeps of which none rings or runs before all have found what was left behind."""
+    look, found_all = repository.left_behind, asyncio.Barrier(len(sweepers))
+
+    async def look_together(*arguments: Any) -> list[tuple[UUID, int, datetime]]:
+        found = await look(*arguments)
+        await found_all.wait()
+        return found
+
+    monkeypatch.setattr(repository, "left_behind", look_together)
+    async with asyncio.timeout(PATIENCE):
+        assert await asyncio.gather(*(one.sweep() for one in sweepers)) == [2] * len(sweepers)
+
+
+async def test_two_sweeps_at_once_run_each_operation_once(
+    own_settings: Settings, fickle: Fickle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = own_settings.model_copy(update={"redis_url": None})
+    ran, both_at_work = list[str](), asyncio.Barrier(2)
+
+    async def work(held: Leased) -> dict[str, Any]:
+        ran.append(str(held.id))
+        # Neither has finished the first before the other is at work.
+        await both_at_work.wait()
+        return {}
+
+    async with serving(settings, fickle) as running:
+        caller = await running.caller()
+        made = [await accept(caller, f"user {n}", f"Crumb {n}.") for n in range(2)]
+        sweepers = [OperationService(running.app.state.database, Bell(settings), {"embed": work}) for _ in range(2)]
+        with clock.as_of(clock.now() + OperationService.PATIENCE + timedelta(seconds=1)):
+            await sweep_at_once(monkeypatch, *sweepers)
+        assert sorted(ran) == sorted(made)
+        assert [await state(caller, one) for one in made] == [("done", 1)] * 2
+
+
+async def test_two_sweeps_at_once_ring_once_for_each_operation(
+    own_settings: Settings, fickle: Fickle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        serving(own_settings.model_copy(update={"redis_url": None}), fickle) as running,
+        redis.asyncio.Redis.from_url(str(own_settings.redis_url)) as client,
+    ):
+        caller = await running.caller()
+        made = [await accept(caller, f"user {n}", f"Crumb {n}.") for n in range(2)]
+        patient = own_settings.model_copy(update={"redis_timeout_seconds": PATIENCE})
+        bells = [Bell(patient), Bell(patient)]
+        before = set(await client.zrange(QUEUE, 0, -1))
+        with clock.as_of(clock.now() + OperationService.PATIENCE + timedelta(seconds=1)):
+            sweepers = (OperationService(running.app.state.database, bell, {}) for bell in bells)
+            await sweep_at_once(monkeypatch, *sweepers)
+        rung = set(await client.zrange(QUEUE, 0, -1)) - before
+        for bell in bells:
+            await bell.close()
+        assert rung == {f"{one}:0".encode() for one in made}
+        assert [await state(caller, one) for one in made] == [("pending", 0)] * 2
+
+
 async def test_one_that_cannot_be_run_does_not_keep_the_sweeper_from_the_rest(
     own_settings: Settings, fickle: Fickle
 ) -> None:
@@ -357,6 +430,26 @@ async def test_finished_operations_are_kept_thirty_days(
         await operations.delete_finished(30)
     assert (await caller.get(f"/operations/{finished}")).status_code == 404
     assert await state(caller, waiting) == ("pending", 0)
+
+
+async def test_old_operations_are_forgotten_part_by_part(
+    own_settings: Settings, fickle: Fickle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OperationService, "PART", 2)
+    async with serving(own_settings, fickle) as running:
+        await running.caller()
+        async with owner(own_settings) as connection:
+            await connection.execute(WATCH_DELETIONS)
+            await connection.execute(
+                "INSERT INTO operation (id, space_id, kind, state, created_at, finished_at)"
+                " SELECT gen_random_uuid(), space.id, 'embed', state, now(), now() FROM space, generate_series(1, 5) n,"
+                " LATERAL (SELECT CASE WHEN n = 1 THEN 'failed' ELSE 'done' END) AS of (state)"
+            )
+        with clock.as_of(clock.now() + timedelta(days=31)):
+            await running.app.state.operations.delete_finished(30)
+    parts = await rows(own_settings, "SELECT gone, count(*) OVER (PARTITION BY transaction) FROM deletion ORDER BY id")
+    assert parts == [(2, 1), (2, 1), (1, 1)]
+    assert await rows(own_settings, "SELECT count(*) FROM operation") == [(0,)]
 
 
 async def test_another_spaces_operation_is_not_there(caller: httpx.AsyncClient, user: str, api: Api) -> None:

@@ -125,14 +125,18 @@ def described(error: BaseException) -> str:
     """An error, what it came from, and the way there: never a value, a local variable or what a message may quote."""
     lines: list[str] = []
     for one in _chain(error):
-        frames = traceback.extract_tb(one.__traceback__)[-MOST_FRAMES:]
         said = reason(one)
         after = ["which led to", *lines] if lines else []
-        lines = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-        lines += [type(one).__name__ + (f": {said}" if said else ""), *after]
+        lines = [*way_to(one), type(one).__name__ + (f": {said}" if said else ""), *after]
         if isinstance(one, BaseExceptionGroup):
             lines += [f"{number}. {described(part)}" for number, part in enumerate(one.exceptions, 1)]
     return "\n".join(lines)
+
+
+def way_to(error: BaseException) -> list[str]:
+    """The frames that an error came through, each as file, line and function; the innermost last."""
+    frames = traceback.extract_tb(error.__traceback__)[-MOST_FRAMES:]
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
 
 
 def _chain(error: BaseException) -> "list[BaseException]":

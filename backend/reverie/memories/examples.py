@@ -5,6 +5,7 @@ from typing import Any
 USER = "nora"
 TRACE_ID = "019ab5c2-7e1d-7c3a-9b7e-2f6d1c0a8e44"
 OPERATION_ID = "019ab5c2-7e20-7a11-8d55-0c4f9e3b7a21"
+USERS_CURSOR = "2026-05-08T13:56:00.123456Z,6f0c5a4e-51c7-5f7e-9f43-0d6a3b0f8a11"
 
 TRACES: dict[str, Any] = {
     "user_id": USER,
@@ -99,5 +100,5 @@ USERS_PAGE: dict[str, Any] = {
             "updated_at": "2026-08-06T07:02:11.004211Z",
         }
     ],
-    "next_cursor": "2026-05-08T13:56:00.123456Z,6f0c5a4e-51c7-5f7e-9f43-0d6a3b0f8a11",
+    "next_cursor": USERS_CURSOR,
 }

@@ -7,9 +7,9 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 
 from reverie.auth.dependencies import Reader, Writer
-from reverie.core.errors import Invalid
 from reverie.core.http import Json, answered, body_of, described, problems, query_of
 from reverie.core.idempotency import Idempotency, idempotency
+from reverie.core.paging import not_a_cursor
 from reverie.memories import examples
 from reverie.memories.schemas import (
     MessageIn,
@@ -205,4 +205,4 @@ def _user_cursor(cursor: str | None) -> tuple[datetime, UUID] | None:
             raise ValueError(moment)  # noqa: TRY301 - one refusal for every malformed cursor
         return parsed, UUID(user_id)
     except ValueError:
-        raise Invalid("cursor takes the next_cursor of the page before.", field="cursor") from None
+        raise not_a_cursor() from None

@@ -8,7 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJso
 
 from reverie.core.errors import WrongField
 from reverie.core.http import Answer, Schema, given
-from reverie.core.paging import PageQuery
+from reverie.core.paging import PageQuery, cursor_field
+from reverie.memories.examples import USERS_CURSOR
 from reverie.text.fields import NOT_BLANK, Content, Identifier, JsonObject, Language, Moment, Text
 
 Kind = Literal["turn", "note", "fact", "chunk", "summary", "entity"]
@@ -239,14 +240,7 @@ class TracePatch(Schema):
 class UsersQuery(PageQuery):
     """The query string of the list of users."""
 
-    cursor: Annotated[
-        str | None,
-        Field(
-            max_length=100,
-            description="The next_cursor of the page before.",
-            examples=["2026-05-08T13:56:00.123456Z,6f0c5a4e-51c7-5f7e-9f43-0d6a3b0f8a11"],
-        ),
-    ] = None
+    cursor: Annotated[str | None, cursor_field(USERS_CURSOR)] = None
 
 
 class UserOut(Answer):

@@ -1,7 +1,6 @@
 """Running operations: the row is the job, the bell says that it is there, the sweeper finds what was left behind."""
 
 import asyncio
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -17,7 +16,7 @@ from reverie.core.database import Database, WriteSession
 from reverie.core.errors import NotFound, ReverieError
 from reverie.core.outages import IN_THE_WAY, PASSING
 from reverie.core.queue import Bell
-from reverie.core.schema import first_line
+from reverie.core.telemetry import reason, way_to
 from reverie.operations import repository
 from reverie.operations.repository import Leased
 from reverie.operations.schemas import OperationOut
@@ -25,9 +24,6 @@ from reverie.operations.schemas import OperationOut
 T = TypeVar("T")
 Handler: TypeAlias = Callable[[Leased], Awaitable[dict[str, Any]]]
 """Does the work of one kind of operation and returns its result (ids and counts, no text)."""
-
-FRAMES = 16
-"""How much of the way to a failure is logged, innermost last."""
 
 log = structlog.get_logger(__name__)
 
@@ -120,8 +116,9 @@ class OperationService:
                 await self._wait(held, "PostgreSQL was away.", self.PAUSE)
             else:
                 log.warning(
-                    "operation failed", operation=str(held.id), kind=held.kind, attempt=held.attempt, **_traced(error)
-                )
+                    "operation failed", operation=str(held.id), kind=held.kind, attempt=held.attempt,
+                    error=type(error).__name__, reason=reason(error), at=way_to(error),
+                )  # fmt: skip
                 await self._put_back(held, error)
         else:
             await self._tell(lambda session: repository.finish(session, held, result, clock.now()))
@@ -169,7 +166,9 @@ class OperationService:
                 async with self._database.writing(None) as session:
                     kept = await repository.extend(session, held, clock.now() + self.LEASE)
             except (psycopg.Error, PoolTimeout) as error:
-                log.warning("lease not extended", operation=str(held.id), error=str(error).split("\n", 1)[0])
+                log.warning(
+                    "lease not extended", operation=str(held.id), error=type(error).__name__, reason=reason(error)
+                )
                 continue
             if not kept:
                 work.cancel()
@@ -206,7 +205,9 @@ class OperationService:
             async with self._database.writing(None) as session:
                 await repository.release(session, held, None, clock.now())
         except PASSING as error:
-            log.warning("operation not released", operation=str(held.id), error=first_line(error))
+            log.warning(
+                "operation not released", operation=str(held.id), error=type(error).__name__, reason=reason(error)
+            )
 
     async def _tell(self, write: Callable[[WriteSession], Awaitable[None]]) -> None:
         """Writes how an attempt ended, as soon as PostgreSQL takes it; one that was taken over changes nothing."""
@@ -215,7 +216,7 @@ class OperationService:
                 async with self._database.writing(None) as session:
                     await write(session)
             except PASSING as error:
-                log.warning("operation not updated", error=first_line(error))
+                log.warning("operation not updated", error=type(error).__name__, reason=reason(error))
                 await asyncio.sleep(self.RETRY_SECONDS)
             else:
                 return
@@ -255,20 +256,3 @@ def _described(error: Exception) -> str:
     if isinstance(error, ReverieError):
         return error.detail
     return f"Something went wrong on our side ({type(error).__name__}); the log of the worker has the details."
-
-
-def _traced(error: Exception) -> dict[str, str | list[str]]:
-    """What the log may know: where it happened, never what was remembered.
-
-    A traceback would show rows (in psycopg's DETAIL) and what other messages quote.
-    """
-    frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
-    told: dict[str, str | list[str]] = {
-        "error": type(error).__name__,
-        "at": [f"{f.filename}:{f.lineno} {f.name}" for f in frames],
-    }
-    # Data exceptions, SQLSTATE 22, quote the value in their first line.
-    quotes = isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("22")
-    if isinstance(error, psycopg.Error | ReverieError) and not quotes:
-        told["reason"] = first_line(error)
-    return told

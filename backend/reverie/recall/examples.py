@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from reverie.memories.examples import TRACE_ID, USER
+from reverie.memories.examples import TRACE, TRACE_ID, USER
 
 QUESTION = "How do we get to Fort William?"
 
@@ -16,23 +16,16 @@ FILTERED: dict[str, Any] = {
     "explain": True,
 }
 
-_RESULT: dict[str, Any] = {
-    "trace_id": TRACE_ID,
-    "user_id": USER,
-    "external_id": "chat-1841",
-    "content": "Booked! We take the night train to Fort William on 12 September.",
-    "kind": "turn",
-    "role": "user",
-    "speaker": "Nadia",
-    "conversation_id": "trip-planning",
-    "created_at": "2026-08-05T18:20:02.481903Z",
-    "occurred_at": "2026-08-05T18:20:00Z",
-    "salience": 0.5,
+_SHOWN = (
+    "trace_id", "user_id", "external_id", "content", "kind", "role", "speaker", "conversation_id", "created_at",
+    "occurred_at", "salience",
+)  # fmt: skip
+_RESULT: dict[str, Any] = {name: TRACE[name] for name in _SHOWN} | {
     "score": 0.531204,
     "scores": {"semantic": 0.712931, "lexical": 4.180277},
     "via": [],
-    "tier": "hot",
-    "meta": {"channel": "phone"},
+    "tier": TRACE["tier"],
+    "meta": TRACE["meta"],
 }
 FOUND: dict[str, Any] = {
     "query": QUESTION,
