@@ -1,5 +1,7 @@
 """The service as its callers see it: JSON over HTTP on one connection that is kept open."""
 
+import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +11,9 @@ import orjson
 
 from bench.report import CannotMeasure
 from bench.service import Service
+
+_PATIENCE = 600
+"""Seconds."""
 
 
 class Client:
@@ -30,16 +35,83 @@ class Client:
         if any(one["status"] != "stored" or one["vectors"] != "stored" for one in outcomes):
             raise CannotMeasure(f"The service did not store everything with its vectors: {answer.text[:300]}")
 
+    def remember_words(self, user: str, contents: Sequence[str]) -> None:
+        """POST /memory/remember of English texts that get no vectors: their salience is too low.
+
+        Raises:
+            CannotMeasure: not everything was stored.
+        """
+        traces = [{"content": content, "salience": 0, "language": "english"} for content in contents]
+        answer = self._http.post("/memory/remember", content=orjson.dumps({"user_id": user, "traces": traces}))
+        _check(answer, 201)
+        if any(one["status"] != "stored" for one in orjson.loads(answer.content)["traces"]):
+            raise CannotMeasure(f"The service did not store everything: {answer.text[:300]}")
+
+    def remember_in_time(self, user: str, traces: Sequence[dict[str, Any]]) -> None:
+        """POST /memory/remember; returns when everything has its vectors, those included that are left to the worker.
+
+        Raises:
+            CannotMeasure: not everything was stored, or it took longer than ten minutes.
+        """
+        answer = self._http.post("/memory/remember", content=orjson.dumps({"user_id": user, "traces": traces}))
+        if answer.status_code not in (httpx.codes.CREATED, httpx.codes.ACCEPTED):
+            raise CannotMeasure(f"/memory/remember answered {answer.status_code}: {answer.text[:300]}")
+        found = orjson.loads(answer.content)
+        if any(one["status"] != "stored" for one in found["traces"]):
+            raise CannotMeasure(f"The service did not store everything: {answer.text[:300]}")
+        if found["operation_id"] is not None:
+            self._wait_for(found["operation_id"])
+
+    def _wait_for(self, operation_id: str) -> None:
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end:
+            answer = self._http.get(f"/operations/{operation_id}")
+            _check(answer, 200)
+            state = orjson.loads(answer.content)["state"]
+            if state == "failed":
+                raise CannotMeasure(f"The operation {operation_id} failed: {answer.text[:300]}")
+            if state == "done":
+                return
+            time.sleep(0.2)
+        raise CannotMeasure(f"The operation {operation_id} is not done after {_PATIENCE} seconds.")
+
     def recall(self, user: str, question: str) -> list[dict[str, Any]]:
         """GET /memory/recall with the default recipe: its results."""
         answer = self._http.get("/memory/recall", params={"user_id": user, "q": question})
         return _results(answer)
 
-    def recall_vector(self, user: str, vector: object, k: int) -> list[dict[str, Any]]:
-        """POST /memory/recall with the caller's own vector and the recipe ``vector``: its results."""
-        asked = {"user_id": user, "q": "the nearest", "k": k, "recipe": "vector", "embedding": vector}
+    def ask(self, user: str, question: str, **more: Any) -> tuple[list[dict[str, Any]], float]:
+        """POST /memory/recall: its results, and the seconds until they were there."""
+        asked = orjson.dumps({"user_id": user, "q": question} | more)
+        began = time.perf_counter()
+        answer = self._http.post("/memory/recall", content=asked)
+        return _results(answer), time.perf_counter() - began
+
+    def recall_words(self, user: str, question: str, k: int) -> tuple[list[dict[str, Any]], float]:
+        """POST /memory/recall with the recipe ``lexical``: its results, and the milliseconds that the arm took."""
+        asked = {"user_id": user, "q": question, "k": k, "recipe": "lexical", "explain": True}
+        answer = self._http.post("/memory/recall", content=orjson.dumps(asked))
+        results = _results(answer)
+        return results, float(orjson.loads(answer.content)["explain"]["arms"]["lexical"]["milliseconds"])
+
+    def recall_vector(
+        self, user: str, vector: object, k: int, question: str = "the nearest"
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """POST /memory/recall with the caller's own vector and the recipe ``vector``: its results.
+
+        Another ``question`` is not answered from the results that are kept.
+        """
+        asked = {"user_id": user, "q": question, "k": k, "recipe": "vector", "embedding": vector}
         answer = self._http.post("/memory/recall", content=orjson.dumps(asked, option=orjson.OPT_SERIALIZE_NUMPY))
         return _results(answer)
+
+    def plan(self, user: str, vector: object) -> str:
+        """How the vector arm of that searched: exact, bits or hnsw."""
+        # Another each time: what was answered a moment ago is kept.
+        asked = {"user_id": user, "q": str(uuid.uuid4()), "recipe": "vector", "embedding": vector, "explain": True}
+        answer = self._http.post("/memory/recall", content=orjson.dumps(asked, option=orjson.OPT_SERIALIZE_NUMPY))
+        _results(answer)
+        return str(orjson.loads(answer.content)["explain"]["plan"])
 
     def live(self) -> None:
         """GET /health/live: what HTTP itself takes."""

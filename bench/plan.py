@@ -1,4 +1,4 @@
-"""The plan of the exact vector search as the serving role gets it: recall's own SQL on a connection of its pool."""
+"""The plan of the vector search as the serving role gets it: recall's own SQL on a connection of its pool."""
 
 import asyncio
 from dataclasses import dataclass
@@ -10,12 +10,13 @@ from pgvector import HalfVector, Vector
 
 from bench.report import CannotMeasure
 from reverie.core.config import load_settings
-from reverie.core.database import SERVING_ROLE, Database, ReadSession
+from reverie.core.database import SERVING_ROLE, Database, Trip
 from reverie.core.kinds import HEADS, KINDS, RECALLED_KINDS
 from reverie.embedding.protocol import FloatArray
 from reverie.memories.model import Model
 from reverie.recall import vectors
-from reverie.recall.bounds import clauses
+from reverie.recall.indexes import Indexes
+from reverie.recall.planner import choose
 from reverie.recall.recipes import RECIPES
 from reverie.recall.types import Bounds
 
@@ -34,8 +35,9 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan for one user."""
+    """The plan for one user. ``name``: exact, bits or hnsw, as recall's planner chose."""
 
+    name: str
     role: str
     generic: bool
     milliseconds: float
@@ -55,7 +57,7 @@ class Plan:
 
 
 def read_plan(database_url: str, user: str, vector: FloatArray) -> Plan:
-    """EXPLAIN (ANALYZE, BUFFERS) of the exact search for a user's neighbours of ``vector``.
+    """EXPLAIN (ANALYZE, BUFFERS) of the search for a user's neighbours of ``vector``.
 
     Args:
         database_url: the owner of the schema; the plan is the serving role's.
@@ -69,15 +71,22 @@ async def _read_plan(database_url: str, user: str, vector: FloatArray) -> Plan:
     database = Database(load_settings(database_url=database_url))
     await database.open()
     try:
-        space_id, user_id, model = await _find(database, user)
-        query, parameters = _query(user_id, model, vector)
+        space_id, user_id, model = await find(database, user)
+        bounds = Bounds([user_id], [KINDS[kind] for kind in RECALLED_KINDS], [HEADS["semantic"]])
+        depth = RECIPES["vector"].depth
+        built = await Indexes(database, "auto").of(model.id, [user_id])
+        plan = choose(bounds, built, model.dim, depth)
+        query, parameters = vectors.query(plan, bounds, vector, model, depth, depth)
         async with database.reading_vectors(space_id) as session:
-            return await _explain(session, query, parameters)
+            if plan.name == "hnsw":
+                await session.send(vectors.SQL["graph_settings"], vectors.graph_settings(plan, depth))
+            return await _explain(session, plan.name, query, [_text(value) for value in parameters])
     finally:
         await database.close()
 
 
-async def _find(database: Database, user: str) -> tuple[UUID, UUID, Model]:
+async def find(database: Database, user: str) -> tuple[UUID, UUID, Model]:
+    """(space, user, active model) of the newest user of that name."""
     async with database.maintenance() as connection:
         cursor = await connection.execute(
             "SELECT u.space_id, u.user_id, m.id, m.name, m.dim, m.precision FROM memory_user u, model m"
@@ -90,38 +99,36 @@ async def _find(database: Database, user: str) -> tuple[UUID, UUID, Model]:
     return row[0], row[1], Model(*row[2:])
 
 
-def _query(user_id: UUID, model: Model, vector: FloatArray) -> tuple[bytes, list[str]]:
-    """The SQL that recall sends, and its parameters as PostgreSQL writes them."""
-    bounds = Bounds([user_id], [KINDS[kind] for kind in RECALLED_KINDS], [HEADS["semantic"]])
-    text, (kinds,) = clauses(bounds)
-    query = vectors.SQL.text("vectors", clauses=text, vector=vectors.expression(model, "exact"), model=model.id)
-    wanted = (HalfVector if model.precision == "fp16" else Vector)(vector).to_text()
-    depth = RECIPES["vector"].depth
-    return query, [wanted, _array(bounds.user_ids), _array(bounds.heads), _array(kinds), str(depth)]
+def _text(value: Any) -> str | None:
+    """A parameter as PostgreSQL writes it; None is null."""
+    if value is None:
+        return None
+    if isinstance(value, HalfVector | Vector):
+        return value.to_text()
+    if isinstance(value, list):
+        return "{" + ",".join(map(str, value)) + "}"
+    return str(value)
 
 
-def _array(values: list[Any]) -> str:
-    return "{" + ",".join(map(str, values)) + "}"
-
-
-async def _explain(session: ReadSession, query: bytes, parameters: list[str]) -> Plan:
+async def _explain(session: Trip, name: str, query: bytes, parameters: list[str | None]) -> Plan:
     # EXPLAIN of a query with parameters would show the plan for these values; of a prepared one, the plan that serves.
     pieces = query.split(b"%b")
     numbered = b"".join(piece + b"$%d" % number for number, piece in enumerate(pieces[:-1], 1)) + pieces[-1]
-    values = b", ".join(b"'%s'" % value.encode() for value in parameters)
+    values = b", ".join(b"NULL" if value is None else b"'%s'" % value.encode() for value in parameters)
     await session.send(b"PREPARE bench_plan AS " + numbered)
     execute = b"EXECUTE bench_plan(" + values + b")"
-    found = await session.fetch(b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + execute)
-    role = await session.fetch(b"SELECT current_user::text")
+    explained = await session.send(b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + execute)
     await session.send(b"DEALLOCATE bench_plan")
-    plan = found[0][0][0]
+    # All of it goes together, to one connection.
+    role = await session.fetch(b"SELECT current_user::text")
+    plan = (await explained.fetchall())[0][0][0]
     text = orjson.dumps(plan).decode()
     scans = [
         _scan(node) for node in _nodes(plan["Plan"]) if node.get("Relation Name", "").startswith("memory_embedding_")
     ]
     if role[0][0] != SERVING_ROLE:
         raise CannotMeasure(f"The plan is {role[0][0]}'s, not {SERVING_ROLE}'s.")
-    return Plan(role[0][0], "ANY ($2)" in text, plan["Execution Time"], scans, text)
+    return Plan(name, role[0][0], "$1" in text, plan["Execution Time"], scans, text)
 
 
 def _nodes(node: dict[str, Any]) -> list[dict[str, Any]]:

@@ -3,27 +3,34 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import httpx
 import orjson
 
 from bench.report import CannotMeasure
 from reverie.core.config import Settings
+from reverie.embedded.postgres import free_port
 
-_STOP_SECONDS = 60
+_START_SECONDS, _STOP_SECONDS = 120, 60
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Where the service is. ``database_url`` names the owner of its schema; ``own`` is False for one that was named."""
+    """Where the service is. ``database_url`` names the owner of its schema; ``own`` is False for one that was named.
+
+    ``redis_url`` is known of our own only.
+    """
 
     url: str
     key: str
     database_url: str
     own: bool
+    redis_url: str | None = None
 
 
 def named(url: str | None, key: str | None, database_url: str | None) -> Service | None:
@@ -72,6 +79,41 @@ def _throw_away() -> Iterator[Service]:
                 keeper.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 keeper.kill()
+
+
+@contextmanager
+def api_beside(service: Service, **settings: str) -> Iterator[Service]:
+    """Another API over the same store, with other settings (names of environment variables), until the block ends.
+
+    Raises:
+        CannotMeasure: it does not start.
+    """
+    port = free_port()
+    chosen = {"REVERIE_HOST": "127.0.0.1", "REVERIE_PORT": str(port), "DATABASE_URL": service.database_url}
+    if service.redis_url is not None:
+        chosen["REDIS_URL"] = service.redis_url
+    beside = replace(service, url=f"http://127.0.0.1:{port}")
+    command = [sys.executable, "-m", "reverie", "api"]
+    with subprocess.Popen(command, env=_environment() | chosen | settings, start_new_session=True) as api:  # noqa: S603
+        try:
+            _wait_until_ready(beside, api)
+            yield beside
+        finally:
+            api.terminate()
+            try:
+                api.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                api.kill()
+
+
+def _wait_until_ready(service: Service, api: "subprocess.Popen[bytes]") -> None:
+    end = time.monotonic() + _START_SECONDS
+    while api.poll() is None and time.monotonic() < end:
+        with suppress(httpx.HTTPError):
+            if httpx.get(f"{service.url}/health/ready", timeout=5).status_code == httpx.codes.OK:
+                return
+        time.sleep(0.1)
+    raise CannotMeasure("The API does not start; what it said stands above.")
 
 
 def _environment() -> dict[str, str]:

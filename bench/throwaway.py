@@ -44,7 +44,12 @@ async def _keep(answer: int) -> None:
         async with running(settings, lambda line: print(line, file=sys.stderr)) as servers:
             url = await _start(servers)
             key = await _make_key(servers.settings)
-            found = {"url": url, "key": key, "database_url": servers.settings.database_url}
+            found = {
+                "url": url,
+                "key": key,
+                "database_url": servers.settings.database_url,
+                "redis_url": servers.settings.redis_url,
+            }
             os.write(answer, orjson.dumps(found) + b"\n")
             await _input_closed()
 

@@ -133,7 +133,14 @@ def database_url(postgres: "SharedPostgres", template: str) -> Iterator[str]:
 @pytest.fixture
 def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
     """Settings for the test's own database and the worker's Redis."""
-    return load_settings(database_url=database_url, redis_url=redis_url, reverie_home=tmp_path, database_pool_size=4)
+    return load_settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        reverie_home=tmp_path,
+        database_pool_size=4,
+        memory_links="next",
+        rerank_seconds=30,
+    )
 
 
 @dataclass(slots=True)

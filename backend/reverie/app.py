@@ -1,5 +1,6 @@
 """The API process."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ from reverie.runtime import open_runtime
 from reverie.status import routes as status
 from reverie.status.overview import Overview
 from reverie.status.service import StatusService
+from reverie.text import dates
 
 ROUTERS = (
     status.router, memories.router, recall.router, forgetting.router, operations.router, auth.router, status.watch,
@@ -44,13 +46,16 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
             app.state.recall = runtime.recall
             app.state.forgetting = runtime.forgetting
             app.state.operations = runtime.operations
-            app.state.status = StatusService(runtime.database, runtime.redis, runtime.encoder)
+            app.state.status = StatusService(runtime.database, runtime.redis, runtime.encoder, runtime.model)
             app.state.overview = Overview(
                 app.state.status, runtime.database, runtime.redis, runtime.encoder, runtime.model, metrics
             )
             _settle()
+            # Beside the first requests: it takes a second of a core, and few questions need it.
+            warming = asyncio.create_task(asyncio.to_thread(dates.warm))
             async with metrics.kept():
                 yield
+            warming.cancel()
 
     app = FastAPI(
         title="Reverie",
@@ -69,7 +74,8 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
     app.add_middleware(SizeLimit, limit=chosen.reverie_max_body_bytes)
     app.add_middleware(Heads)
     install_error_handlers(app)
-    for router in ROUTERS:
+    # Looked through in this order: first the one that is asked most.
+    for router in sorted(ROUTERS, key=lambda one: one is not recall.router):
         app.include_router(router)
         app.include_router(router, prefix="/v1", include_in_schema=False)
     # Outside of all middlewares, and of Starlette's own: what ends in an error has an id too, and is counted.

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+import psycopg
+
 from reverie.auth.service import KeyService
 from reverie.core.config import Settings
 from reverie.core.database import Database
@@ -12,15 +14,19 @@ from reverie.core.errors import StartError
 from reverie.core.metrics import Metrics, Sources
 from reverie.core.queue import Bell
 from reverie.core.redis import Redis
-from reverie.core.schema import check
+from reverie.core.schema import check, unreachable
 from reverie.embedding.encoder import Encoder
 from reverie.embedding.protocol import Embedder, EmbeddingError
-from reverie.embedding.registry import build_embedder, model_identity
+from reverie.embedding.registry import build_embedder, model_identity, reembed_command
+from reverie.embedding.reranking.service import Reranking
 from reverie.forgetting.service import ForgettingService
-from reverie.memories.model import Model, ensure_model
-from reverie.memories.service import EMBED, MemoryService
+from reverie.memories.embedding import EMBED
+from reverie.memories.links import LINK
+from reverie.memories.model import FILL, Model, ensure_model, fill_later
+from reverie.memories.service import MemoryService
 from reverie.operations.service import OperationService
 from reverie.recall.pipeline import RecallService
+from reverie.recall.ranker import load_rankers
 from reverie.tiers.service import TierService, add_indexes
 from reverie.working.focus import Focus
 
@@ -39,6 +45,7 @@ class Runtime:
     keys: KeyService
     operations: OperationService
     memories: MemoryService
+    reranking: Reranking
     recall: RecallService
     forgetting: ForgettingService
     tiers: TierService
@@ -64,12 +71,16 @@ async def open_runtime(
         loading = asyncio.to_thread(build_embedder, settings) if embedder is None else _given(embedder)
         loaded, _ = await asyncio.gather(loading, asyncio.to_thread(check, database.url))
         name, dim, precision = await asyncio.to_thread(_identity, settings, loaded)
-        await database.open()
-        stack.push_async_callback(database.close)
+        rankers = await asyncio.to_thread(load_rankers, settings)
         metrics = metrics or Metrics()
+        reranking = Reranking.of(settings, metrics)
+        stack.push_async_callback(reranking.close)
+        model = await _model(settings, database, (name, dim, precision))
+        await database.open(model.id)
+        stack.push_async_callback(database.close)
         encoder = Encoder(loaded, dim, metrics).start()
         stack.push_async_callback(encoder.close)
-        model = await ensure_model(database, name, dim, precision, add_indexes)
+        await fill_later(database, model, settings.heads)
         tiers = TierService(database, settings.memory_hnsw)
         await tiers.keep_ahead()
         focus = Focus(settings, redis)
@@ -91,9 +102,12 @@ async def open_runtime(
             encoder=encoder,
             model=model,
             keys=KeyService(database),
-            operations=OperationService(database, bell, {EMBED: memories.embed}),
+            operations=OperationService(
+                database, bell, {EMBED: memories.maker.embed, LINK: memories.linker.link, FILL: memories.maker.fill}
+            ),
             memories=memories,
-            recall=RecallService(settings, database, encoder, model, focus, metrics),
+            reranking=reranking,
+            recall=RecallService(settings, database, encoder, model, focus, metrics, rankers, reranking),
             forgetting=ForgettingService(database, focus),
             tiers=tiers,
         )
@@ -106,6 +120,13 @@ def _identity(settings: Settings, embedder: Embedder) -> tuple[str, int, str]:
         raise StartError(
             f"{error.detail} To start without asking the embedding model, set EMBEDDING_DIM to its dimension."
         ) from None
+
+
+async def _model(settings: Settings, database: Database, identity: tuple[str, int, str]) -> Model:
+    try:
+        return await ensure_model(database, *identity, add_indexes, reembed_command(settings))
+    except psycopg.OperationalError as error:
+        raise StartError(unreachable(error)) from error
 
 
 async def _given(embedder: Embedder) -> Embedder:

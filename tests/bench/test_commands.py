@@ -39,11 +39,26 @@ def test_tenants_finds_the_exact_neighbours_of_every_size(tmp_path: Path) -> Non
 
     assert done.returncode == 0, done.stderr
     found = json.loads(report.read_text())
+    assert [row["traces"] for row in found["rows"]] == [10, 60, 300, 600]
     for row in found["rows"]:
+        assert set(row["recall_at_10"]) == {"just loaded", "vacuumed", "built"}
         assert all(share >= 0.97 for share in row["recall_at_10"].values())
+        assert len(row["recall_ms"]["balanced, built"]) == 8
+        assert {plan["name"] for plan in row["plans"].values()} == {"exact"}
         scans = row["plans"]["vacuumed"]["scans"]
         assert {scan["node"] for scan in scans} == {"Index Only Scan"}
         assert sum(scan["rows"] for scan in scans) == row["traces"]
+
+
+def test_plans_measures_every_constant_of_the_planner(tmp_path: Path) -> None:
+    report = tmp_path / "plans.json"
+
+    done = run("plans", "--quick", "--json", str(report))
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(report.read_text())
+    names = {row["constant"] for row in found["rows"]}
+    assert names == {"ROW", "NUMBER", "SIGNS", "RESCORE", "VISIT", "LEG", "LOOK_UP", "SIFT"}
 
 
 def test_load_measures_recall_beside_others_and_what_a_crowd_is_answered(tmp_path: Path) -> None:
@@ -65,7 +80,7 @@ def test_load_measures_recall_beside_others_and_what_a_crowd_is_answered(tmp_pat
     assert [bar["name"] for bar in found["bars"] if "errors" in bar["name"] and bar["met"]]
 
 
-@pytest.mark.parametrize("command", ["speed", "tenants", "load"])
+@pytest.mark.parametrize("command", ["speed", "tenants", "load", "plans"])
 def test_half_a_service_is_refused_in_one_sentence(command: str) -> None:
     done = run(command, "--url", "http://127.0.0.1:1")
 

@@ -3,11 +3,12 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -90,9 +91,47 @@ def test_recall_over_several_users_explains_itself(cli: "Cli", user: str) -> Non
         cli("remember", f"The {name} of us sails", "--user", f"{user} {name}")
     found = cli("recall", "Who sails?", "-u", f"{user} one", "-u", f"{user} two", "--explain", COLUMNS="200")
     assert "whose" in found.stdout
-    assert "by meaning 0." in found.stdout
+    assert re.search(r"by meaning +by words +used last +piece +score +made up of", found.stdout)
     assert "by meaning: 2 candidates in " in found.stdout
-    assert found.stdout.rstrip().endswith("plan of the vectors: exact")
+    assert "stages: question " in found.stdout
+    assert "plan of the vectors: exact" in found.stdout.rstrip().splitlines()[-1]
+
+
+def test_an_explanation_is_drawn(alone: "Cli", scripted: "Script") -> None:
+    first, second = str(UUID(int=1)), str(UUID(int=2))
+    shown = {"user_id": "u", "role": None, "kind": "chunk", "occurred_at": None, "created_at": "2026-05-08T00:00:00Z"}
+    results = [
+        {"trace_id": first, "score": 0.6214, "speaker": "Ann", "content": "The long letter", **shown},
+        {"trace_id": second, "score": 0.0123, "speaker": None, "content": "[bold]x", **shown},
+    ]
+    explained = {
+        "arms": {
+            "semantic": {"candidates": 1200, "milliseconds": 4.21, "failed": None},
+            "lexical": {"candidates": 0, "milliseconds": 2000.0, "failed": "TimeoutError"},
+        },
+        "plan": "bits",
+        "rows": 40200,
+        "stages": {"question": 0.12, "arms": 2000.3},
+        "ranks": {first: {"semantic": 1}, second: {}},
+        "shares": {
+            first: {"semantic": 0.6, "baseline": 0.05, "form": -0.0286, "role": 0.0001, "new": 0.0},
+            second: {"baseline": 0.0123},
+        },
+        "pieces": {first: {"head": "semantic", "piece": 3}},
+    }
+    found = {"query": "letter", "results": results, "degraded": [], "took_ms": 2004.4, "explain": explained}
+    scripted.answers = [(200, {}, json.dumps(found).encode())]
+    out = alone("recall", "letter", "--user", "u", "--explain", "--url", scripted.url, "--key", "k").stdout
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "by meaning by words piece score made up of" in lines
+    assert "1 1 – 3 0.621 +0.050 to begin with, +0.600 meaning, −0.029 the form" in lines
+    assert "2 – – – 0.012 +0.012 to begin with" in lines
+    assert lines[-4:] == [
+        "by meaning: 1 200 candidates in 4.2 ms",
+        "by words: failed (TimeoutError) in 2000.0 ms",
+        "stages: question 0.1 ms, arms 2000.3 ms",
+        "2004.4 ms in all; plan of the vectors: bits, 40 200 rows looked at",
+    ]
 
 
 def test_what_was_remembered_cannot_steer_the_terminal(cli: "Cli", user: str) -> None:

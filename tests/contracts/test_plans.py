@@ -12,13 +12,14 @@ from uuid import UUID
 import numpy as np
 import psycopg
 import pytest
-from psycopg import AsyncCursor, sql
+from psycopg import sql
 
 from reverie.core import clock
 from reverie.core.config import load_settings
-from reverie.core.database import Database, ReadSession, Row
+from reverie.core.database import Database, ReadSession, Rows
 from reverie.core.ids import lower_bound, user_uuid
 from reverie.core.kinds import KINDS
+from reverie.core.pool import Line, Statement
 from reverie.embedding.protocol import Embedder
 from reverie.memories.model import Model
 from reverie.recall import lexical, vectors
@@ -116,32 +117,34 @@ class Watched:
 
     @asynccontextmanager
     async def reading_vectors(self, space_id: UUID, *, seconds: float | None = None) -> AsyncIterator["WatchedSession"]:
-        async with self.database.reading_vectors(space_id, seconds=seconds) as session:
-            yield WatchedSession(session, self.plans)
+        async with self.database.reading_vectors(space_id, seconds=seconds) as trip:
+            scope = trip._scope
+        async with self.database._pool.connection() as line:
+            yield WatchedSession(line, [scope], self.plans)
 
 
 @dataclass(slots=True)
 class WatchedSession:
     """A session that asks for the plan of each query, with the prepared statement and parameters of that query."""
 
-    session: ReadSession
+    line: Line
+    before: list[Statement]
     plans: list[dict[str, Any]]
 
-    async def send(self, query: bytes, parameters: tuple[Any, ...] = ()) -> AsyncCursor[Row]:
-        cursor = await self.session.send(query, parameters)
-        await cursor.fetchall()
-        connection = self.session._line
+    async def send(self, query: bytes, parameters: tuple[Any, ...] = ()) -> Rows:
+        found = Rows()
+        found.brought((await self.line.ask([*self.before, (query, parameters)]))[-1])
         numbers = count(1)
         text = re.sub("%b", lambda _: f"${next(numbers)}", query.decode())
-        prepared = "SELECT name FROM pg_prepared_statements WHERE statement = %s"
-        row = await (await connection.execute(prepared, (text,), prepare=False)).fetchone()
-        assert row is not None
-        values = sql.SQL(", ").join(map(sql.Literal, parameters)).as_string(connection)
-        explain = f'EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE "{row[0]}" ({values})'
-        explained = await (await connection.execute(explain.encode(), prepare=False)).fetchone()
-        assert explained is not None
-        self.plans.append(explained[0][0]["Plan"])
-        return await self.session.send(query, parameters)
+        [(name,)] = (await self.line.ask([(b"SELECT name FROM pg_prepared_statements WHERE statement = %b", (text,))]))[
+            0
+        ]
+        values = sql.SQL(", ").join(map(sql.Literal, parameters)).as_bytes(self.line)
+        explain = b'EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE "%b" (%b)' % (name.encode(), values)
+        [(explained,)] = (await self.line.ask([*self.before, (explain, ())]))[-1]
+        self.plans.append(explained[0]["Plan"])
+        self.before.append((query, parameters))
+        return found
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -205,7 +208,7 @@ async def test_the_vector_arm_reads_the_covering_index_of_every_partition_alone(
         for name, bounds in wanted_bounds(loaded).items():
             watched = Watched(loaded.database)
             found = await vectors.search(
-                watched, loaded.space_id, bounds, question, loaded.model, "exact", 100, 10.0  # type: ignore[arg-type]
+                watched, loaded.space_id, bounds, question, loaded.model, None, 100, 10.0  # type: ignore[arg-type]
             )  # fmt: skip
             [plan] = watched.plans
             seen = {node["Relation Name"]: node for node in scans(plan)}
@@ -231,7 +234,7 @@ async def test_bounds_on_the_time_of_learning_leave_out_later_partitions(loaded:
     watched = Watched(loaded.database)
     bounds = loaded.bounds(before=lower_bound(loaded.began + timedelta(weeks=1)))
     await vectors.search(
-        watched, loaded.space_id, bounds, question, loaded.model, "exact", 10, 10.0  # type: ignore[arg-type]
+        watched, loaded.space_id, bounds, question, loaded.model, None, 10, 10.0  # type: ignore[arg-type]
     )  # fmt: skip
     [plan] = watched.plans
     assert len({node["Relation Name"] for node in scans(plan) if node["Actual Loops"]}) < len(
@@ -273,9 +276,8 @@ async def test_the_lexical_arm_reads_the_gin_index_of_every_partition(loaded: Lo
             loaded.owner.execute(statement.encode())
         for name, bounds in wanted_bounds(loaded).items():
             by_index, in_order = counters(loaded)
-            found = await lexical.search(
-                counted, loaded.space_id, Question("tea in winter", "english", bounds, 10), 100, 10.0
-            )
+            question = Question("tea in winter", "english", bounds, 10, clock.now())
+            found = await lexical.search(loaded.database, counted, loaded.space_id, question, 100, 10.0)
             by_index_then, in_order_then = counters(loaded)
             where = f"{state}, {name}"
             assert found.scores, where

@@ -23,8 +23,14 @@ WITHOUT_A_USER = {
     "core/idempotency.sql extend_claim": "as claim_key",
     "core/idempotency.sql delete_old_keys": "what has outlived its time goes, whosever it is; by the owner",
     "memories/queries.sql list_users": "the list of the users of a space; it names the space",
-    "tiers/queries.sql has_rows": "whether a partition holds any vector, for its index; by the owner",
-    "tiers/queries.sql largest_user": "counts the rows of every user of a partition, for its index; by the owner",
+    "memories/queries.sql next_user": "as list_users: work that goes through the users of a space, one after another",
+    "reembedding/queries.sql begin": "how many traces there are in all; by the owner",
+    "reembedding/queries.sql next_pass": "as begin",
+    "reembedding/queries.sql next_traces": "every user's traces in turn, for a new model; by the owner",
+    "reembedding/queries.sql drop_part": "a model's vectors go, whosever they are; by the owner",
+    "tiers/queries.sql large_users": "counts the rows of every user of a partition, for its indexes; by the owner",
+    "tiers/queries.sql fill_bits": "older rows get the signs of their vectors, whosever they are; by the owner",
+    "tiers/queries.sql lacks_bits": "whether any row of a partition has none; by the owner",
 }
 """Blocks that touch a table that holds memory and name no user, each with its reason."""
 
@@ -143,6 +149,6 @@ def test_a_file_with_a_reason_holds_sql(name: str) -> None:
 def test_every_block_is_used() -> None:
     """A block that nobody asks for by name is dead."""
     source = "\n".join(path.read_text(encoding="utf-8") for path in FILES.values())
-    built = {f"vectors_{plan}" for plan in ("exact", "hnsw")} | {f"{parent}_key" for parent in WALLED}
+    built = {f"{parent}_key" for parent in WALLED}
     names = {name.split()[1] for name in BLOCKS} - built
     assert {name for name in names if f'"{name}"' not in source} == set()

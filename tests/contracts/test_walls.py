@@ -438,12 +438,13 @@ class TestSecondWallInSql:
         assert await cursor.fetchone() == ("reverie_app", False, False, False, False, False, False, False)
         cursor = await serving.execute(
             "SELECT relname, has_table_privilege(oid, 'INSERT'), has_table_privilege(oid, 'UPDATE'), "
-            "has_table_privilege(oid, 'DELETE') FROM pg_class WHERE relname IN ('model', 'memory_partition', 'space', "
-            "'alembic_version')"
+            "has_table_privilege(oid, 'DELETE') FROM pg_class "
+            "WHERE relname IN ('model', 'reembedding', 'memory_partition', 'space', 'alembic_version')"
         )
         allowed = {row[0]: row[1:] for row in await cursor.fetchall()}
         assert allowed == {
             "model": (False, False, False),
+            "reembedding": (False, False, False),
             "memory_partition": (False, False, False),
             "space": (True, False, False),
             "alembic_version": (False, False, False),
@@ -510,18 +511,19 @@ async def test_no_input_leaves_the_serving_role_or_the_space(house: House, intru
             assert victim.secret not in answer.text
             assert set(victim.trace_ids).isdisjoint(re.findall(r"[0-9a-f-]{36}", answer.text))
     database: Database = house.api.app.state.database
-    seen = await asyncio.gather(*(_who(database) for _ in range(4)))
+    all_there = asyncio.Barrier(4)
+    seen = await asyncio.gather(*(_who(database, all_there) for _ in range(4)))
     assert {(role, space) for role, space, _ in seen} == {("reverie_app", "")}
     assert len({backend for _, _, backend in seen}) == 4, "every connection of the pool was looked at"
 
 
-async def _who(database: Database) -> tuple[str, str, int]:
-    """(role, space, backend) of a connection of the pool, outside of any session."""
+async def _who(database: Database, all_there: asyncio.Barrier) -> tuple[str, str, int]:
+    """(role, space, backend) of a connection of the pool, outside of any session; kept until others have theirs."""
     async with database._pool.connection() as connection:
         cursor = await connection.execute(
             "SELECT current_user, coalesce(current_setting('reverie.space', true), ''), pg_backend_pid()"
         )
         row = await cursor.fetchone()
-        await asyncio.sleep(0.2)  # long enough for the others to take the other connections
+        await all_there.wait()
         assert row is not None
         return str(row[0]), str(row[1]), int(row[2])

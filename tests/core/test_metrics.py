@@ -239,7 +239,7 @@ async def test_the_pool(api: Api, caller: httpx.AsyncClient, settings: Settings,
     by = await moved.by()
     assert by["reverie_pool_events_total{event=taken}"] >= 1
     database = api.app.state.database
-    async with database.reading(None), database.reading(None):
+    async with database.writing(None), database.writing(None):
         now = await scrape(caller)
         assert now["reverie_pool_connections{state=busy}"] >= 2
     open_ones = now["reverie_pool_connections{state=busy}"] + now["reverie_pool_connections{state=idle}"]
@@ -407,8 +407,8 @@ async def test_several_processes_count_as_one_and_their_logs_hold_no_content(
         await until(both, log)
         body = {"user_id": "many", "traces": [{"content": f"{MARKER} {n}", "meta": {"of": MARKER}} for n in range(3)]}
         assert (await client.post("/memory/remember", json=body)).status_code == 201
-        question = {"user_id": "many", "q": MARKER}
-        for answer in await asyncio.gather(*(client.get("/memory/recall", params=question) for _ in range(count))):
+        questions = [{"user_id": "many", "q": f"{MARKER} {n}"} for n in range(count)]
+        for answer in await asyncio.gather(*(client.get("/memory/recall", params=one) for one in questions)):
             assert len(answer.json()["results"]) == 3
         assert (await client.post("/memory/remember", content=f'{{"{MARKER}"')).status_code == 400
         assert (await client.get(f"/memory/{MARKER}", params={"q": MARKER})).status_code == 404

@@ -37,7 +37,7 @@ async def test_crowded_out_it_serves_with_what_is_left(
     database = Database(settings)
     await database.open()
     try:
-        async with database.reading(None):
+        async with database.writing(None):
             lost = await served_by(database)
         async with without_connections(postgres, database.url):
             await end_connection(postgres, lost)

@@ -31,6 +31,7 @@ from reverie.runtime import open_runtime
 from tests.conftest import Api, remembering, serving
 from tests.contracts.house import WALLED
 from tests.embedded.helpers import forget, place_in
+from tests.memories.helpers import unit
 from tests.migrations.catalog import Sums, catalog, columns, invalid_indexes, sums
 
 if TYPE_CHECKING:
@@ -260,6 +261,10 @@ async def live(settings: Settings, embedder: Embedder) -> tuple[list[Customer], 
         body = {"user_id": "later", "traces": [{"content": "The beehive hums in B flat."}]}
         accepted = await client.post("/memory/remember", params={"wait": "false"}, json=body)
         assert (repeated.status_code, accepted.status_code) == (201, 202)
+        # So many vectors of one user have a graph built over them.
+        boxes = [{"content": f"Box {n} of the archive.", "embedding": unit(n % 384)} for n in range(1000)]
+        archived = await client.post("/memory/remember", json={"user_id": "archive", "traces": boxes})
+        assert archived.status_code == 201
     async with open_runtime(settings, embedder) as runtime:
         assert len(await runtime.tiers.build_indexes(runtime.model)) == 1
     async with serving(settings, embedder) as api:

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from reverie.core.config import Settings
-from reverie.core.database import as_vector
 from reverie.core.errors import StartError
 from reverie.embedding.protocol import Embedder
 from reverie.recall import vectors
-from reverie.recall.bounds import clauses
+from reverie.recall.indexes import Indexes
+from reverie.recall.planner import choose
 from reverie.recall.types import Bounds
 from reverie.runtime import open_runtime
+from reverie.tiers.indexes import hnsw_prefix
 from tests.conftest import serving
 from tests.memories.helpers import rows
 
@@ -45,8 +46,9 @@ async def test_another_dimension_is_recalled_by_hnsw(settings: Settings, embedde
         built = await runtime.tiers.build_indexes(runtime.model)
         assert len(built) == 1
         await rows(wide, "ANALYZE memory_embedding")
-        plan = await _plan(runtime.database, runtime.model, *(await _owner_of(wide, ids[0])), held[0])
-        assert f"Index Scan using {built[0]}_m{runtime.model.id}_hnsw" in plan
+        space_id, user_id = await _owner_of(wide, ids[0])
+        plan = await _plan(runtime.database, runtime.model, space_id, user_id, held[0])
+        assert f"Index Scan using {hnsw_prefix(built[0], runtime.model)}" in plan
     column = "vec" if precision == "fp16" else "vec_fp32"
     kept = await rows(
         wide,
@@ -83,12 +85,12 @@ async def _owner_of(settings: Settings, trace_id: str) -> tuple[Any, Any]:
 async def _plan(database: Any, model: Any, space_id: Any, user_id: Any, vector: Any) -> str:
     """The plan of the query that recall sends, as the serving role."""
     bounds = Bounds(user_ids=[user_id], kinds=[1, 2, 3, 4], heads=[0])
-    text, extra = clauses(bounds)
-    query = vectors.SQL.text("vectors", clauses=text, vector=vectors.expression(model, "hnsw"), model=model.id)
-    wanted = as_vector(vector.astype(np.float32), model.precision)
+    known = await Indexes(database, "always").of(model.id, [user_id])
+    plan = choose(bounds, known, model.dim, 10, "always")
+    query, parameters = vectors.query(plan, bounds, vector.astype(np.float32), model, 10, 10)
     async with database.reading_vectors(space_id) as session:
-        await session.send(vectors.SQL["hnsw_settings"])
-        found = await session.fetch(b"EXPLAIN " + query, (wanted, bounds.user_ids, bounds.heads, *extra, 10))
+        await session.send(vectors.SQL["graph_settings"], vectors.graph_settings(plan, 10))
+        found = await session.fetch(b"EXPLAIN " + query, parameters)
     return "\n".join(row[0] for row in found)
 
 

@@ -1,6 +1,7 @@
 """A stand-in for an OpenAI-compatible endpoint: a real HTTP server on loopback with a small real embedding.
 
-Its vectors are counts of hashed words, so that texts which share words are similar. It misbehaves on demand.
+Its vectors are counts of hashed words, so that texts which share words are similar; as a reranker it counts the words
+that a text shares with the question. It misbehaves on demand.
 """
 
 import json
@@ -43,11 +44,35 @@ def honest(request: dict[str, Any]) -> Answer:
     return answer([embed(text) for text in texts], reverse=True)
 
 
+def ranked(scores: Sequence[float]) -> Answer:
+    """An answer in the form of the common rerank API: the best first."""
+    results = [{"index": at, "relevance_score": score} for at, score in enumerate(scores)]
+    results.sort(key=lambda result: result["relevance_score"], reverse=True)
+    body = json.dumps({"model": "words", "results": results, "usage": {"total_tokens": 1}})
+    return 200, {"Content-Type": "application/json"}, body.encode()
+
+
+def shared(question: str, text: str) -> float:
+    """The share of the question's words that the text holds, 0 to 1."""
+    asked = {word.strip(".,?!") for word in question.lower().split()}
+    return len(asked & {word.strip(".,?!") for word in text.lower().split()}) / max(1, len(asked))
+
+
+def judges(request: dict[str, Any]) -> Answer:
+    """Scores of all documents, the best first; documents beyond the window are refused."""
+    texts = request.get("documents")
+    if not texts or not request["query"] or any(not text or len(text) > WINDOW_CHARS for text in texts):
+        return 400, {}, b'{"error": {"message": "a document is empty or too long"}}'
+    return ranked([shared(request["query"], text) for text in texts])
+
+
 class StandIn:
     """The server; ``tricks`` are played once each, in turn, before it is honest again."""
 
-    def __init__(self, server: ThreadingHTTPServer) -> None:
+    def __init__(self, server: ThreadingHTTPServer, path: str = "/v1/embeddings", usual: Trick = honest) -> None:
         self._server = server
+        self.path = path
+        self.usual = usual
         self.tricks: deque[Trick] = deque()
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -68,11 +93,11 @@ def says(status: int, body: bytes = b"", **headers: str) -> Trick:
 
 
 @contextmanager
-def serve() -> Iterator[StandIn]:
-    """Runs a stand-in on a free port of loopback."""
+def serve(path: str = "/v1/embeddings", usual: Trick = honest) -> Iterator[StandIn]:
+    """Runs a stand-in on a free port of loopback, which answers at ``path`` as ``usual`` says."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
-    stand_in = StandIn(server)
+    stand_in = StandIn(server, path, usual)
     server.stand_in = stand_in  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -91,10 +116,10 @@ class _Handler(BaseHTTPRequestHandler):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         stand_in.requests.append(request)
         stand_in.headers.append(dict(self.headers.items()))
-        if self.path != "/v1/embeddings":
+        if self.path != stand_in.path:
             status, headers, body = 404, {"Content-Type": "text/html"}, b"<html>Not here</html>"
         else:
-            trick = stand_in.tricks.popleft() if stand_in.tricks else honest
+            trick = stand_in.tricks.popleft() if stand_in.tricks else stand_in.usual
             status, headers, body = trick(request)
         try:
             self.send_response(status)

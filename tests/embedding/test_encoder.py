@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.embedding.standin import embed
 
-from reverie.embedding.encoder import Encoder
+from reverie.embedding.encoder import LONGEST_KNOWN, Encoder
 from reverie.embedding.fit import fit
 from reverie.embedding.protocol import LOCAL_LIMITS, Embedder, EmbeddingError, FloatArray
 from reverie.embedding.queues import MOST_DOCUMENTS, MOST_QUESTIONS
@@ -86,6 +86,36 @@ async def test_a_question_becomes_one_vector(encoder: Encoder, words: Words) -> 
     assert vector.shape == (DIM,)
     assert vector.dtype == np.float32
     np.testing.assert_allclose(vector, words.encode_questions(["grey cat"])[0], atol=1e-6)
+
+
+async def test_the_last_questions_are_known(encoder: Encoder, words: Words, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reverie.embedding.encoder.MOST_KNOWN", 2)
+    first = await encoder.question("one")
+    assert not first.flags.writeable
+    await encoder.question("two")
+    assert await encoder.question("one") is first
+    long = "x" * (LONGEST_KNOWN + 1)
+    for text in ("three", long, "one", long, "two"):
+        await encoder.question(text)
+    assert [texts for _, texts in words.calls] == [["one"], ["two"], ["three"], [long], [long], ["two"]]
+    # A document is not a question, whatever it says.
+    await encoder.documents(["one"])
+    assert words.calls[-1] == ("documents", ["one"])
+    await encoder.close()
+    with pytest.raises(EmbeddingError):
+        await encoder.question("one")
+
+
+async def test_a_question_that_failed_is_asked_again_and_a_probe_always(encoder: Encoder, words: Words) -> None:
+    words.fails = lambda texts: EmbeddingError("out")
+    for ask in (encoder.question("one"), encoder.probe(), encoder.question("one")):
+        with pytest.raises(EmbeddingError):
+            await ask
+    words.fails = lambda texts: None
+    await encoder.question("one")
+    for _ in range(2):
+        await encoder.probe()
+    assert len(words.calls) == 6
 
 
 async def test_documents_come_back_in_their_order(encoder: Encoder, words: Words) -> None:

@@ -25,7 +25,7 @@ from reverie.core.config import Settings, load_settings
 from reverie.core.redis import Redis
 from reverie.embedded.redis import Redis as OwnRedis
 from reverie.embedding.protocol import Embedder, FloatArray
-from reverie.memories import service as memories_service
+from reverie.memories import embedding as memories_embedding
 from reverie.operations.service import OperationService
 from reverie.status import service as status_service
 from reverie.status.service import StatusService
@@ -562,7 +562,7 @@ async def test_a_failing_encoder_leaves_the_vectors_to_the_worker(scene: Scene, 
     with scene.encoder.failing():
         made = await post(scene.caller, user, "The heron flew.")
         assert (made.status_code, made.json()["degraded"]) == (201, ["encoder"])
-        found = (await scene.recall(user)).json()
+        found = (await scene.recall(user, q="where is the heron?")).json()
         assert (found["degraded"], len(found["results"])) == (["semantic"], 2)
         told = await scene.ready()
         assert (told["status"], told["parts"]["encoder"]["status"]) == ("degraded", "down")
@@ -573,7 +573,7 @@ async def test_a_failing_encoder_leaves_the_vectors_to_the_worker(scene: Scene, 
 async def test_a_hanging_encoder_is_not_waited_for(
     scene: Scene, user: str, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memories_service, "HUNG_SECONDS", 0.0)
+    monkeypatch.setattr(memories_embedding, "HUNG_SECONDS", 0.0)
     limit = scene.settings.embedding_timeout_seconds
     with scene.encoder.held() as arrived:
         began = time.monotonic()
@@ -586,7 +586,7 @@ async def test_a_hanging_encoder_is_not_waited_for(
         for answer in (made, *others):
             assert (answer.status_code, answer.json()["degraded"]) == (201, ["encoder"])
         began = time.monotonic()
-        found = (await scene.recall(user)).json()
+        found = (await scene.recall(user, q="where is the heron?")).json()
         recalled = time.monotonic() - began
         assert (found["degraded"], len(found["results"])) == (["semantic"], 7)
         changed = await scene.caller.patch(
@@ -606,7 +606,7 @@ async def test_a_hanging_encoder_is_not_waited_for(
 async def test_an_operation_does_not_wait_for_a_hanging_encoder(
     scene: Scene, user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memories_service, "MOST_BATCHES", 0.5)
+    monkeypatch.setattr(memories_embedding, "MOST_BATCHES", 0.5)
     accepted = (await post(scene.caller, user, "The heron flew.", wait=False)).json()["operation_id"]
     with scene.encoder.held():
         assert await run_operation(scene.api, accepted)

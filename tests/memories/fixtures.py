@@ -33,7 +33,14 @@ def database_url(postgres: "SharedPostgres", template: str) -> Iterator[str]:
 def settings(database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings for the folder's database and the worker's Redis."""
     home = tmp_path_factory.mktemp("home")
-    return load_settings(database_url=database_url, redis_url=redis_url, reverie_home=home, database_pool_size=8)
+    return load_settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        reverie_home=home,
+        database_pool_size=8,
+        memory_links="next",
+        rerank_seconds=30,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -76,5 +83,7 @@ def own_settings(
     name = f"own_{uuid4().hex}"
     url = postgres.create(name, template)
     home = tmp_path_factory.mktemp("home")
-    yield load_settings(database_url=url, redis_url=redis_url, reverie_home=home, database_pool_size=4)
+    yield load_settings(
+        database_url=url, redis_url=redis_url, reverie_home=home, database_pool_size=4, memory_links="next"
+    )
     postgres.drop(name)

@@ -68,6 +68,7 @@ class Fickle(Shared):
         try:
             yield lambda: self._waiting.wait(PATIENCE_SECONDS)
         finally:
+            self._free = 0
             self._open.set()
 
     def release(self) -> None:
@@ -133,14 +134,21 @@ async def vectors_of(settings: Settings, trace_id: str) -> list[tuple[int, np.nd
 
 
 async def next_edges(settings: Settings, ids: Sequence[str]) -> set[tuple[int, int]]:
-    """The ``next`` edges among traces, as positions in ``ids``."""
+    """The ``next`` edges among traces, as positions in ``ids``; what each trace follows must say the same."""
     found = await rows(
         settings,
         "SELECT src, dst FROM memory_edge WHERE type = 'next' AND (src = ANY(%s) OR dst = ANY(%s))",
         ([UUID(one) for one in ids], [UUID(one) for one in ids]),
     )
+    follows = await rows(
+        settings,
+        "SELECT follows, id FROM memory_trace WHERE follows IS NOT NULL AND id = ANY(%s)",
+        ([UUID(one) for one in ids],),
+    )
     places = {UUID(one): place for place, one in enumerate(ids)}
-    return {(places[src], places[dst]) for src, dst in found}
+    edges = {(places[src], places[dst]) for src, dst in found}
+    assert {(places[src], places[dst]) for src, dst in follows} == edges
+    return edges
 
 
 async def post(caller: httpx.AsyncClient, user: str, *traces: Any, wait: bool = True, **more: Any) -> httpx.Response:

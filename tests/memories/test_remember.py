@@ -172,7 +172,7 @@ async def test_an_external_id_is_one_users_own(caller: httpx.AsyncClient, user: 
 BASE = {"content": "Tea at four.", "kind": "note", "role": "user", "speaker": "Ada", "conversation_id": "c"}
 
 
-@pytest.mark.parametrize("kind", ["note", "fact", "chunk", "summary", "entity"])
+@pytest.mark.parametrize("kind", ["note", "fact", "chunk", "summary"])
 async def test_a_text_that_is_no_turn_is_the_same_by_what_it_says(
     caller: httpx.AsyncClient, user: str, kind: str
 ) -> None:

@@ -15,7 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reverie.core import migrations
 from reverie.core.ids import uuid7s
+from reverie.tiers.partitions import ensure_partitions
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -251,3 +253,104 @@ def test_no_text_is_too_much_for_its_lexemes(library: Library, text: str) -> Non
         (text, text, NOW, library.user, trace),
     )
     assert set(library.search([f"{NOW:%Y}"])) == {trace}
+
+
+def details(library: Library, terms: list[str], **more: Any) -> list[tuple[UUID, float, float, int, int]]:
+    """(trace, score, idf_mass, matched, phrases) as the function gives them, best first."""
+    given_ = {"places": None, "phrases": None, "weights": None, "cap": 2000} | more
+    return library.connection.execute(
+        "SELECT trace_id, score, idf_mass, matched, phrases FROM reverie_bm25(%(users)s, %(terms)s, null, null, null,"
+        " null, null, %(traces)s, %(words)s, %(cap)s, 50, %(k1)s, %(b)s, %(places)s, %(phrases)s::tsquery[],"
+        " %(weights)s::float8[])",
+        {
+            "users": [library.user],
+            "terms": terms,
+            "traces": len(library.bodies),
+            "words": sum(body.total() for body in library.bodies.values()),
+            "k1": K1,
+            "b": B,
+        }
+        | given_,
+    ).fetchall()
+
+
+BOTH = pytest.mark.parametrize("cap", [2000, 1], ids=["whole", "bounded"])
+
+
+@BOTH
+def test_how_many_terms_a_body_has_is_told(library: Library, cap: int) -> None:
+    two, one = library.add([["apple", "pear", "apple"], ["pear"]] + [["plum"]] * 20)[:2]
+    found = details(library, ["apple", "pear", "fig"], cap=cap)
+    assert [(row[0], row[3]) for row in found] == [(two, 2), (one, 1)]
+
+
+@BOTH
+def test_terms_of_one_place_weigh_as_one_word(library: Library, cap: int) -> None:
+    library.add([["apfel"], ["apple"], ["apple", "pie"], *[["plum"]] * 20])
+    ((_, _, apart, *_), *_) = details(library, ["apfel", "apple", "pie"], cap=cap)
+    ((_, _, together, *_), *_) = details(library, ["apfel", "apple", "pie"], cap=cap, places=[1, 1, 2])
+    ((_, _, plain, *_), *_) = details(library, ["apple", "pie"], cap=cap)
+    assert together == pytest.approx(plain)
+    assert together < apart
+
+
+@BOTH
+def test_a_phrase_adds_its_share_of_the_most_a_score_can_be(library: Library, cap: int) -> None:
+    phrase, apart = library.add([["night", "train", *["slow"] * 9], ["train", "x", "night"], *[["plum"]] * 20])[:2]
+    plain = {row[0]: row for row in details(library, ["night", "train"], cap=cap)}
+    query = {"phrases": ["night <-> train", "train <-> night"], "weights": [1.0, 0.5]}
+    held = {row[0]: row for row in details(library, ["night", "train"], cap=cap, **query)}
+    assert list(plain) == [apart, phrase]
+    assert list(held) == [phrase, apart]
+    mass = plain[phrase][2]
+    assert held[phrase][1] == pytest.approx(plain[phrase][1] + mass * (K1 + 1), rel=1e-5)
+    assert held[apart][1] == pytest.approx(plain[apart][1], rel=1e-5)
+    assert held[phrase][2] == pytest.approx(2 * mass)
+    assert (held[phrase][4], held[apart][4]) == (1, 0)
+
+
+def test_what_was_counted_beforehand_grows_with_the_user(library: Library) -> None:
+    library.add([["common", "rare"], *[["common"]] * 29, *[["plum"]] * 10])
+    library.connection.execute("INSERT INTO space (id, name, created_at) VALUES (%s, 's', %s)", (library.space, NOW))
+    library.connection.execute(
+        "INSERT INTO memory_user (space_id, user_id, external_id, created_at, updated_at, counted, terms, term_traces)"
+        " VALUES (%s, %s, 'u', %s, %s, 20, ARRAY[reverie_term_key('common')], ARRAY[10])",
+        (library.space, library.user, NOW, NOW),
+    )
+
+    def idf(df: int) -> float:
+        return math.log(1 + (40 - df + 0.5) / (df + 0.5))
+
+    ((_, _, mass, *_), *_) = details(library, ["common", "rare", "absent"], cap=3)
+    assert mass == pytest.approx(idf(20) + idf(1) + idf(0))
+    library.connection.execute("UPDATE memory_user SET counted = 19 WHERE user_id = %s", (library.user,))
+    ((_, _, mass, *_), *_) = details(library, ["common", "rare", "absent"], cap=3)
+    assert mass == pytest.approx(idf(30) + idf(1) + idf(0))
+
+
+@pytest.mark.parametrize("words", [3, 9, 25])
+def test_of_few_words_and_of_many_the_best_are_among_the_candidates(library: Library, words: int) -> None:
+    rng = random.Random(5)  # noqa: S311
+    library.add([["w1", *zipf(rng, 6)] for _ in range(400)])
+    terms = ["w1", *(f"w{n}" for n in range(2, 2 + words))]
+    expected = library.expected(terms)
+    found = library.search(terms, cap=30, limit=5)
+    assert found == pytest.approx({trace: expected[trace] for trace in found}, rel=1e-5)
+    best = sorted(expected, key=lambda trace: (-expected[trace], -trace.int))[:5]
+    assert next(iter(found)) == best[0]
+    assert sum(found.values()) > 0.8 * sum(expected[trace] for trace in best)
+
+
+async def test_every_server_that_is_supported_runs_it(empty_database: str) -> None:
+    migrations.upgrade(empty_database)
+    async with await psycopg.AsyncConnection.connect(empty_database, autocommit=True) as connection:
+        await ensure_partitions(connection, NOW, NOW)
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        library = Library(connection)
+        connection.execute("SELECT set_config('reverie.space', %s, false)", (str(library.space),))
+        rng = random.Random(6)  # noqa: S311
+        library.add([zipf(rng, 8) for _ in range(60)])
+        for cap in (2000, 2):
+            found = details(library, ["w1", "w2", "w9"], cap=cap, phrases=["w1 <-> w1"], weights=[0.5])
+            assert found[0][4] == 1
+            assert [row[1] for row in found] == sorted((row[1] for row in found), reverse=True)

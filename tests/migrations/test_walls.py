@@ -20,6 +20,8 @@ OPEN = {
     "operation": "is swept before the space is known",
     "model": "belongs to no space",
     "memory_partition": "belongs to no space",
+    "memory_index": "belongs to no space; how many vectors large users have, and what was measured of their indexes",
+    "reembedding": "belongs to no space; how far the change of the model is",
 }
 
 

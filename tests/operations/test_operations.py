@@ -24,6 +24,7 @@ from reverie.operations import service as operations_service
 from reverie.operations.repository import Leased
 from reverie.operations.service import OperationService
 from reverie.runtime import open_runtime
+from reverie.tiers import building
 from reverie.tiers.locks import building_alone
 from reverie.worker import build_indexes, keep_house
 
@@ -463,7 +464,8 @@ async def test_another_spaces_operation_is_not_there(caller: httpx.AsyncClient, 
     assert (await caller.get("/operations/7")).status_code == 422
 
 
-async def test_the_house_is_kept(own_settings: Settings, embedder: Embedder) -> None:
+async def test_the_house_is_kept(own_settings: Settings, embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "GRAPH_ROWS_ALWAYS", 1)
     settings = own_settings.model_copy(update={"redis_url": None, "memory_hnsw": "always"})
     async with serving(settings, embedder) as running:
         caller = await running.caller()
@@ -480,7 +482,7 @@ async def test_the_house_is_kept(own_settings: Settings, embedder: Embedder) -> 
             async with owner(settings) as builder, building_alone(builder), asyncio.timeout(30):
                 await keep_house({"runtime": runtime})
                 await build_indexes({"runtime": runtime})
-            built = "SELECT count(*) FROM pg_class WHERE relname LIKE '%%hnsw'"
+            built = "SELECT count(*) FROM pg_class WHERE relname LIKE '%%\\_hnsw\\_%%'"
             assert await rows(settings, built) == [(0,)]
             await build_indexes({"runtime": runtime})
             assert await rows(settings, built) == [(1,)]

@@ -13,12 +13,11 @@ from tests.memories.helpers import owner
 
 from reverie.core.config import Settings
 from reverie.core.kinds import KINDS, RECALLED_KINDS
-from reverie.recall import fuse
 from reverie.recall.bounds import admissible, clauses, rare_clauses
 from reverie.recall.filters import OPERATORS, jsonpath
 from reverie.recall.recipes import RECIPES
 from reverie.recall.schemas import MOST_WINDOW, window
-from reverie.recall.types import Arm, Bounds, Candidate, Key, Scored, key_of, trace_of
+from reverie.recall.types import Bounds, Candidate, key_of
 
 USER = UUID(int=1)
 DAY = datetime(2024, 5, 1, tzinfo=UTC)
@@ -110,7 +109,7 @@ def test_any_text_is_a_span_or_refused(value: object) -> None:
 
 
 def trace(n: int, **changes: Any) -> Candidate:
-    plain = Candidate(key_of(USER, UUID(int=n)), "user", None, 10, "turn", DAY)
+    plain = Candidate(key_of(USER, UUID(int=n)), "user", None, 10, "turn", DAY, 0.5, False, None)
     return plain._replace(**changes)
 
 
@@ -156,88 +155,3 @@ def test_the_recipes_for_measuring_have_one_arm_without_priors() -> None:
         assert recipe.fused == (name not in ("vector", "lexical"))
         assert recipe.fused or sum(arms) == 1
         assert recipe.shortlist <= recipe.depth * 2
-
-
-# Fusion
-
-scores = st.dictionaries(st.integers(0, 9), st.floats(-1, 1), max_size=10)
-
-
-def arm(name: str, found: dict[int, float], most: float = 0.0, failed: str | None = None) -> Arm:
-    return Arm(name, {key_of(USER, UUID(int=n)): score for n, score in found.items()}, {}, most, 1.0, failed)
-
-
-def first(ranked: list[Scored]) -> int:
-    return trace_of(ranked[0].key).int
-
-
-def fused(question: str, arms: list[Arm], read: list[Candidate]) -> list[Scored]:
-    named = {one.name: one for one in arms}
-    return fuse.fuse(question, fuse.weigh(named), named, read)
-
-
-@given(
-    scores,
-    st.dictionaries(st.integers(0, 9), st.floats(0, 50), max_size=10),
-    st.lists(st.integers(0, 9), unique=True, max_size=10),
-    st.sampled_from(["user", "assistant", None]),
-    st.sampled_from(["Ada", "Bob", None]),
-    st.sampled_from([None, "semantic", "lexical"]),
-)
-def test_a_fused_score_lies_between_0_and_1_falls_and_adds_up(
-    semantic: dict[int, float], lexical: dict[int, float], focus: list[int], role: str | None, speaker: str | None,
-    failed: str | None,
-) -> None:  # fmt: skip
-    arms = [
-        arm("semantic", {} if failed == "semantic" else semantic, failed="x" if failed == "semantic" else None),
-        arm("lexical", {} if failed == "lexical" else lexical, 50.0, failed="x" if failed == "lexical" else None),
-        arm("focus", {n: 1 / (1 + rank) for rank, n in enumerate(focus)}),
-    ]
-    keys: list[Key] = fuse.shortlist(fuse.weigh({one.name: one for one in arms}), arms[2].scores, 20, 20)
-    assert len(keys) == len(set(keys))
-    read = [trace(trace_of(key).int, role=role, speaker=speaker) for key in keys]
-    ranked = fused("What did Ada say?", arms, read)
-    assert {one.key for one in ranked} == set(keys)
-    assert all(0 <= one.score <= 1 for one in ranked)
-    assert [one.score for one in ranked] == sorted((one.score for one in ranked), reverse=True)
-    for one in ranked:
-        assert one.score == pytest.approx(sum(one.shares.values()), abs=1e-9)
-    assert fused("What did Ada say?", arms, read[::-1]) == ranked
-
-
-def test_a_named_speaker_goes_before_another() -> None:
-    arms = [arm("semantic", {1: 0.5, 2: 0.5}), arm("lexical", {})]
-    read = [trace(1, speaker="Ada"), trace(2, speaker="Bob")]
-    assert first(fused("Ada's cat", arms, read)) == 1
-    assert first(fused("Bob's cat", arms, read)) == 2
-    assert "speaker" not in fused("the user's cat", arms, [trace(1, speaker="user")])[0].shares
-
-
-def test_the_users_own_words_go_before_their_retelling_unless_the_assistant_is_asked() -> None:
-    arms = [arm("semantic", {1: 0.5, 2: 0.5}), arm("lexical", {})]
-    read = [trace(1, role="user"), trace(2, role="assistant")]
-    assert first(fused("Where is the cat?", arms, read)) == 1
-    assert first(fused("What did you recommend?", arms, read)) == 2
-
-
-def test_an_arm_that_failed_leaves_its_weight_to_the_other() -> None:
-    whole = [arm("semantic", {1: 0.8}), arm("lexical", {}, failed="x")]
-    assert fused("x", whole, [trace(1)])[0].score == pytest.approx(0.8)
-    words_only = [arm("semantic", {}, failed="x"), arm("lexical", {1: 10.0}, most=10.0)]
-    assert fused("x", words_only, [trace(1, length=0)])[0].score == pytest.approx(1.0)
-
-
-def test_one_arm_alone_keeps_its_own_score_and_order() -> None:
-    found = fuse.alone(arm("semantic", {1: -0.5, 2: 0.5, 3: 0.5}), [trace(1), trace(2), trace(3)])
-    assert [(trace_of(one.key).int, one.score) for one in found] == [(3, 0.5), (2, 0.5), (1, 0.0)]
-    half = fuse.alone(arm("lexical", {1: fuse.LEXICAL_HALF}), [trace(1)])
-    assert half[0].score == 0.5
-
-
-def test_a_shortlist_takes_the_best_and_as_much_of_the_focus_as_is_missing_from_k() -> None:
-    arms = [arm("semantic", {n: n / 10 for n in range(8)}), arm("lexical", {}), arm("focus", {9: 1.0})]
-    base = fuse.weigh({one.name: one for one in arms})
-    assert [trace_of(key).int for key in fuse.shortlist(base, arms[2].scores, 3, 3)] == [7, 6, 5]
-    everything = [7, 6, 5, 4, 3, 2, 1, 0]
-    assert [trace_of(key).int for key in fuse.shortlist(base, arms[2].scores, 20, 8)] == everything
-    assert [trace_of(key).int for key in fuse.shortlist(base, arms[2].scores, 20, 9)] == [*everything, 9]

@@ -315,10 +315,25 @@ async def test_explain_says_what_each_arm_did(caller: httpx.AsyncClient, orchard
 
 
 async def test_among_equals_the_newer_comes_first(caller: httpx.AsyncClient, user: str) -> None:
-    same = {"content": "The bell rang.", "role": "user", "embedding": unit(1)}
-    ids = [one["trace_id"] for one in (await post(caller, user, *[same] * 12)).json()["traces"]]
-    for recipe in ("vector", "lexical", "fast"):
+    equals = [{"content": f"The bell rang {n}.", "role": "user", "embedding": unit(1)} for n in range(100, 112)]
+    ids = [one["trace_id"] for one in (await post(caller, user, *equals)).json()["traces"]]
+    for recipe in ("vector", "lexical", "fast", "balanced"):
         assert await found_ids(caller, user, "bell", k=5, recipe=recipe, embedding=unit(1)) == ids[:-6:-1]
+
+
+async def test_what_only_repeats_another_is_shown_with_it(caller: httpx.AsyncClient, user: str) -> None:
+    same = {"role": "user", "speaker": "Ada", "embedding": unit(1)}
+    said = ["The bell rang.", "the bell rang", "The bell rang!", "The bell fell."]
+    others = {"content": "The bell rang.", "speaker": "Bob", "role": "user", "embedding": unit(1)}
+    made = await post(caller, user, *[same | {"content": text} for text in said], others)
+    ids = [one["trace_id"] for one in made.json()["traces"]]
+    asked = {"user_id": user, "q": "Whose bell rang?", "embedding": unit(1)}
+    results = (await caller.post("/memory/recall", json=asked)).json()["results"]
+    stands_for = {one["trace_id"]: set(one["repeats"]) for one in results}
+    (shown,) = stands_for.keys() & set(ids[:3])
+    assert stands_for == {shown: set(ids[:3]) - {shown}, ids[3]: set(), ids[4]: set()}
+    for recipe in ("vector", "lexical"):
+        assert len(await found_ids(caller, user, "bell", recipe=recipe, embedding=unit(1))) == 5
 
 
 async def test_edges_are_shown_among_results_only(caller: httpx.AsyncClient, user: str) -> None:

@@ -44,7 +44,7 @@ async def test_a_database_without_a_free_connection_is_busy_and_says_so(
     hasty = own_settings.model_copy(update={"database_timeout_seconds": 0.5, "database_pool_size": 2})
     async with serving(hasty, embedder) as running:
         database = running.app.state.database
-        async with database.reading(None), database.reading(None):
+        async with database.writing(None), database.writing(None):
             ready = await running.client().get("/health/ready")
     assert ready.status_code == 503
     assert "busy" in ready.json()["parts"]["postgresql"]["detail"]

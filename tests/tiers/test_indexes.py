@@ -1,4 +1,4 @@
-"""The covering index of every model stands on every partition, and HNSW where it pays."""
+"""The covering index of every model stands on every partition; others can be built beside it."""
 
 import asyncio
 import json
@@ -11,22 +11,20 @@ import pytest
 from psycopg import AsyncConnection
 from tests.tiers.rows import add_model, add_vectors, fetch
 
-from reverie.core.config import Settings
-from reverie.core.database import Connection, Database
+from reverie.core.database import Connection
 from reverie.memories.model import Model
 from reverie.tiers import indexes
 from reverie.tiers.indexes import (
+    Span,
     add_model_indexes,
-    build_hnsw,
+    bits_name,
+    build_bits,
+    build_graph,
     exact_name,
-    hnsw_due,
     hnsw_name,
     list_models,
-    worth_hnsw,
 )
-from reverie.tiers.locks import building_alone
 from reverie.tiers.partitions import ensure_partitions, week_of
-from reverie.tiers.service import TierService
 
 PAST = datetime(2020, 3, 4, 5, tzinfo=UTC)
 TABLE = week_of(PAST).table("memory_embedding")
@@ -87,23 +85,28 @@ async def test_a_model_and_a_partition_made_at_once_miss_nothing(owner: Connecti
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
-async def test_hnsw_is_built_and_used(owner: Connection, partitions: None, precision: str) -> None:
+async def test_a_graph_is_of_one_user_and_span(owner: Connection, partitions: None, precision: str) -> None:
     model = await add_model(owner, "graph", 8, precision, PAST)
     await add_model_indexes(owner, model)
-    await add_vectors(owner, model, uuid4(), uuid4(), PAST, 200)
-    assert await build_hnsw(owner, model, TABLE)
-    assert not await build_hnsw(owner, model, TABLE)
-    ((definition,),) = await fetch(owner, "SELECT pg_get_indexdef(to_regclass(%s))", hnsw_name(TABLE, model))
+    user = uuid4()
+    await add_vectors(owner, model, uuid4(), user, PAST, 200)
+    span = Span(TABLE, model, user, 0, week_of(PAST).lower, week_of(PAST).upper)
+    assert await build_graph(owner, span)
+    assert not await build_graph(owner, span)
+    ((definition,),) = await fetch(owner, "SELECT pg_get_indexdef(to_regclass(%s))", hnsw_name(span))
     assert f"{model.type}_cosine_ops" in definition
-    assert definition.endswith(f"WHERE (model_id = {model.id})")
+    for part in (
+        f"model_id = {model.id}",
+        f"user_id = '{user}'",
+        "head = 0",
+        f"< '{span.upper}'",
+        f">= '{span.lower}'",
+    ):
+        assert part in definition
     await owner.execute("SET enable_seqscan = off")
     await owner.execute("SET enable_sort = off")
-    plan = await fetch(
-        owner,
-        f"EXPLAIN SELECT trace_id FROM {TABLE} WHERE model_id = {model.id}"  # noqa: S608 - our own names and numbers
-        f" ORDER BY {model.column}::{model.type}(8) <=> '[1,2,3,4,5,6,7,8]'::{model.type}(8) LIMIT 5",
-    )
-    assert hnsw_name(TABLE, model) in str(plan)
+    plan = await fetch(owner, f"EXPLAIN {span.sql('nearest_by_graph').decode()}", f"[{','.join('12345678')}]")
+    assert hnsw_name(span) in str(plan)
     reset = await fetch(owner, "SELECT setting = reset_val FROM pg_settings WHERE name = 'maintenance_work_mem'")
     assert reset == [(True,)]
 
@@ -111,75 +114,22 @@ async def test_hnsw_is_built_and_used(owner: Connection, partitions: None, preci
 async def test_a_build_that_was_killed_is_built_again(owner: Connection, another: Connection, partitions: None) -> None:
     model = await add_model(owner, "killed", 8, "fp16", PAST)
     await add_model_indexes(owner, model)
-    await add_vectors(owner, model, uuid4(), uuid4(), PAST, 10)
+    user = uuid4()
+    await add_vectors(owner, model, uuid4(), user, PAST, 10)
+    span = Span(TABLE, model, user, 0, week_of(PAST).lower, week_of(PAST).upper)
     async with another.transaction():
         await another.execute(f"LOCK {TABLE} IN ROW EXCLUSIVE MODE")
         await owner.execute("SET statement_timeout = '200ms'")
-        with pytest.raises(psycopg.errors.QueryCanceled):
-            await build_hnsw(owner, model, TABLE)
+        for build in (build_graph(owner, span), build_bits(owner, TABLE, model)):
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                await build
         await owner.execute("RESET statement_timeout")
-    assert await valid(owner, hnsw_name(TABLE, model)) is False
-    assert TABLE in await hnsw_due(owner, model, "always")
-    assert await build_hnsw(owner, model, TABLE)
-    assert await valid(owner, hnsw_name(TABLE, model))
-    assert await hnsw_due(owner, model, "always") == []
-
-
-async def test_builders_at_once_take_turns(owner: Connection, another: Connection, partitions: None) -> None:
-    model = await add_model(owner, "twice", 8, "fp16", PAST)
-    await add_vectors(owner, model, uuid4(), uuid4(), PAST, 500)
-    built = await asyncio.gather(build_hnsw(owner, model, TABLE), build_hnsw(another, model, TABLE))
-    assert sorted(built) == [False, True]
-    assert await valid(owner, hnsw_name(TABLE, model))
-
-
-async def test_nobody_waits_for_a_build_that_goes_on(owner: Connection, another: Connection, partitions: None) -> None:
-    model = await add_model(owner, "long", 8, "fp16", PAST)
-    await add_vectors(owner, model, uuid4(), uuid4(), PAST, 10)
-    async with building_alone(another), asyncio.timeout(10):
-        assert not await build_hnsw(owner, model, TABLE)
-    assert await build_hnsw(owner, model, TABLE)
-
-
-async def test_auto_builds_nothing_that_no_question_reads(
-    owner: Connection, settings: Settings, partitions: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = await add_model(owner, "read", 8, "fp16", PAST)
-    await add_vectors(owner, made, uuid4(), uuid4(), PAST, 60)
-    monkeypatch.setattr(indexes, "HNSW_USER_ROWS", 50)
-    assert await hnsw_due(owner, made, "auto") == [TABLE]
-    model = Model(id=made.id, name="read", dim=8, precision="fp16")
-    assert await TierService(Database(settings), "auto").build_indexes(model) == []
-    assert await TierService(Database(settings), "always").build_indexes(model) == [TABLE]
-
-
-async def test_when_hnsw_is_due(owner: Connection, partitions: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = await add_model(owner, "due", 8, "fp16", PAST)
-    other = await add_model(owner, "other", 8, "fp16", PAST)
-    await add_model_indexes(owner, model)
-    assert await hnsw_due(owner, model, "always") == []
-    space, user = uuid4(), uuid4()
-    await add_vectors(owner, model, space, user, PAST, 60)
-    assert await hnsw_due(owner, model, "never") == []
-    assert await hnsw_due(owner, model, "always") == [TABLE]
-    assert await hnsw_due(owner, other, "always") == []
-    assert await hnsw_due(owner, model, "auto") == []
-    monkeypatch.setattr(indexes, "HNSW_USER_ROWS", 50)
-    assert await hnsw_due(owner, model, "auto") == [TABLE]
-    await owner.execute(f"ANALYZE {TABLE}")
-    assert await hnsw_due(owner, model, "auto") == [TABLE]
-    for _ in range(2):
-        await add_vectors(owner, model, space, uuid4(), PAST, 40)
-    assert await hnsw_due(owner, model, "auto") == []
-
-
-@pytest.mark.parametrize(
-    ("largest", "total", "pays"),
-    [(50_000, 50_000, True), (50_000, 100_000, True), (50_000, 100_001, False), (49_999, 49_999, False),
-     (400_000, 1_000_000, False), (0, 0, False)],
-)  # fmt: skip
-def test_where_hnsw_pays(largest: int, total: int, pays: bool) -> None:
-    assert worth_hnsw(largest, total) is pays
+    for name in (hnsw_name(span), bits_name(TABLE, model)):
+        assert await valid(owner, name) is False
+    assert await build_graph(owner, span)
+    assert await build_bits(owner, TABLE, model)
+    for name in (hnsw_name(span), bits_name(TABLE, model)):
+        assert await valid(owner, name)
 
 
 async def test_exact_search_reads_indexes_alone(owner: Connection, database_url: str) -> None:

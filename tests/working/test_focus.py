@@ -83,8 +83,8 @@ async def test_traces_are_taken_out_and_counted(focus: Focus) -> None:
 
 
 async def test_the_focus_decides_between_equals(caller: httpx.AsyncClient, user: str, settings: Settings) -> None:
-    same = {"content": "The bell rang.", "role": "user", "embedding": unit(1)}
-    made = (await post(caller, user, same, same, same)).json()["traces"]
+    equals = [{"content": f"The bell rang {n}.", "role": "user", "embedding": unit(1)} for n in range(3)]
+    made = (await post(caller, user, *equals)).json()["traces"]
     user_id = (await user_row(settings, user))["user_id"]
     async with redis.asyncio.Redis.from_url(str(settings.redis_url)) as client:
         await client.delete(f"focus:{user_id}")

@@ -8,7 +8,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from reverie.cli import exits, forget, importing, keys, look, profiles, recall, remember, serve, status, up
+from reverie.cli import (
+    exits,
+    forget,
+    importing,
+    keys,
+    look,
+    profiles,
+    recall,
+    reembed,
+    remember,
+    serve,
+    status,
+    up,
+)
 from reverie.core.errors import SettingsError, StartError
 
 
@@ -92,7 +105,7 @@ def reverie(
     """
 
 
-for group in (up, remember, recall, importing, forget, look, status, keys, profiles, serve):
+for group in (up, remember, recall, importing, forget, look, status, keys, profiles, serve, reembed):
     group.register(app)
 
 

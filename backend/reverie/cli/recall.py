@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 SHOWN = 400
 """Signs of a result that are shown; --json has all of it."""
 
-ARMS = {"semantic": "by meaning", "lexical": "by words", "focus": "used last"}
+ARMS = {
+    "semantic": "by meaning", "dated": "by date", "lexical": "by words", "focus": "used last", "edges": "by links",
+}  # fmt: skip
+
+SHARES = {
+    "baseline": "to begin with", "semantic": "meaning", "lexical": "words", "both": "meaning and words together",
+    "neighbours": "what was said around it", "time": "when it happened", "speaker": "who speaks", "role": "the role",
+    "form": "the form", "question": "the question", "rerank": "the reranker",
+}  # fmt: skip
+"""What a score is made up of, in words; others are told by their names."""
+
+LEAST_SHARE = 0.0005
+"""Smaller shares are not shown."""
 
 
 def register(app: typer.Typer) -> None:
@@ -69,29 +81,52 @@ def recall(
     else:
         remark(*degraded(answer["degraded"]))
         if answer["results"]:
-            show(results(answer, several=len(user) > 1, explain=explain))
+            show(results(answer, several=len(user) > 1))
         if explain:
+            if answer["results"]:
+                show(reasons(answer))
             show(*explanation(answer))
     if not answer["results"]:
         raise Nothing("Nothing was found.")
 
 
-def results(answer: dict[str, Any], *, several: bool = False, explain: bool = False) -> "Table":
-    """The results of a recall as a table; ``several`` users are told apart, ``explain`` shows every arm's share."""
+def results(answer: dict[str, Any], *, several: bool = False) -> "Table":
+    """The results of a recall as a table; ``several`` users are told apart."""
     found = pattern(answer["query"])
-    columns = ["", "score", *(["whose"] if several else []), "who", "when", "what", *(["how"] if explain else [])]
+    columns = ["", "score", *(["whose"] if several else []), "who", "when", "what"]
     made = table(*columns, right=("", "score"), whole=("score",))
     return rows(
         made,
         [
             [
                 str(rank),
-                f"{one['score']:.2f}",
+                f"{one['score']:.3f}",
                 *([one["user_id"]] if several else []),
                 one["speaker"] or one["role"] or one["kind"],
                 moment(one["occurred_at"] or one["created_at"]),
                 marked(passage(one["content"], found, SHOWN), found),
-                *([_shares(answer["explain"]["shares"][one["trace_id"]])] if explain else []),
+            ]
+            for rank, one in enumerate(answer["results"], 1)
+        ],
+    )
+
+
+def reasons(answer: dict[str, Any]) -> "Table":
+    """Why each result stands where it does, as a table: its rank in every arm, and the shares that make its score."""
+    told = answer["explain"]
+    arms = list(told["arms"])
+    pieces = told.get("pieces") or {}
+    columns = ["", *map(_arm, arms), *(["piece"] if pieces else []), "score", "made up of"]
+    made = table(*columns, right=columns[:-1], whole=("score",))
+    return rows(
+        made,
+        [
+            [
+                str(rank),
+                *(_rank(told["ranks"].get(one["trace_id"], {}).get(arm)) for arm in arms),
+                *([_piece(pieces.get(one["trace_id"]))] if pieces else []),
+                f"{one['score']:.3f}",
+                _shares(told["shares"].get(one["trace_id"], {})),
             ]
             for rank, one in enumerate(answer["results"], 1)
         ],
@@ -99,22 +134,45 @@ def results(answer: dict[str, Any], *, several: bool = False, explain: bool = Fa
 
 
 def explanation(answer: dict[str, Any]) -> list[str]:
-    """How a recall went, a line each."""
+    """How a recall went, a line each: the arms, the stages, the whole with the plan of the vectors."""
     told = answer["explain"] or {}
     lines = [
-        f"{ARMS.get(name, name)}: "
+        f"{_arm(name)}: "
         + (f"failed ({arm['failed']})" if arm["failed"] else count(arm["candidates"], "candidate"))
         + f" in {arm['milliseconds']:.1f} ms"
         for name, arm in told.get("arms", {}).items()
     ]
-    plan = f"; plan of the vectors: {one_line(told['plan'])}" if "plan" in told else ""
-    return [*lines, f"{answer['took_ms']:.1f} ms in all{plan}"]
+    stages = [f"{plain(name)} {milliseconds:.1f} ms" for name, milliseconds in told.get("stages", {}).items()]
+    plan = f"; plan of the vectors: {one_line(told['plan'])}" if told.get("plan") else ""
+    looked = f", {count(told['rows'], 'row')} looked at" if plan and told.get("rows") else ""
+    return [
+        *lines,
+        *([f"stages: {', '.join(stages)}"] if stages else []),
+        f"{answer['took_ms']:.1f} ms in all{plan}{looked}",
+    ]
 
 
-def _shares(scores: dict[str, float]) -> str:
-    return "\n".join(
-        f"{ARMS.get(plain(name), plain(name))} {score:.2f}" for name, score in scores.items() if score >= 0.005
-    )
+def _arm(name: str) -> str:
+    return ARMS.get(name, plain(name))
+
+
+def _rank(place: int | None) -> str:
+    return "–" if place is None else str(place)
+
+
+def _piece(found: dict[str, Any] | None) -> str:
+    """Which piece of a long trace was nearest, and under which head where that is not what the trace says."""
+    if found is None:
+        return "–"
+    head = found.get("head", "semantic")
+    return str(found["piece"]) if head == "semantic" else f"{found['piece']} ({plain(head)})"
+
+
+def _shares(shares: dict[str, float]) -> str:
+    """Shares with their signs, the largest first but for what a score begins with."""
+    shown = [(name, share) for name, share in shares.items() if abs(share) >= LEAST_SHARE]
+    shown.sort(key=lambda one: (one[0] != "baseline", -abs(one[1])))
+    return ", ".join(f"{share:+.3f} {SHARES.get(name, plain(name))}" for name, share in shown).replace("-", "−")
 
 
 def _listed(text: str | None) -> list[str] | None:

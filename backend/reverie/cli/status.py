@@ -116,6 +116,7 @@ def _work(found: Mapping[str, Any]) -> list[str]:
             f"Operations: {count(queue['pending'])} pending{since}, {count(queue['running'])} running, "
             f"{count(queue['failed'])} failed."
         )
+    lines += [_change(change) for change in found["changes"] or ()]
     lines.append(
         f"Encoder: {count(encoder['questions'], 'question')} and {count(encoder['documents'], 'document')} in it."
     )
@@ -124,6 +125,19 @@ def _work(found: Mapping[str, Any]) -> list[str]:
         f"{count(pool['waiting'], 'request')} waiting."
     )
     return lines
+
+
+def _change(change: Mapping[str, Any]) -> str:
+    """A change of the embedding model on its way."""
+    model, state = change["model"], change["state"]
+    name = f"{model['name']} ({model['dim']} dimensions, {model['precision']})"
+    if state == "dropping":
+        return f"The vectors of {name} are being removed: {count(change['traces'])} so far."
+    looked = f"{count(change['traces'])} of {count(change['total'], 'trace')}"
+    return (
+        f"The store is on its way to {name}: {state}, {looked}, {count(change['made'])} made, last at "
+        f"{moment(change['seen_at'])} (reverie reembed)."
+    )
 
 
 def _partitions(items: Sequence[Mapping[str, Any]], most: int | None) -> "Table":

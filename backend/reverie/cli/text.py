@@ -10,6 +10,9 @@ DEGRADED = {
     "semantic": "The search by meaning failed, so these were found by their words alone.",
     "lexical": "The search by words failed, so these were found by their meaning alone.",
     "focus": "Redis did not answer, so what was used last is not preferred.",
+    "dated": "The search of the times that the question names failed.",
+    "edges": "The walk along the links failed, so what stands beside the results may be missing.",
+    "rerank": "Reranking was not done in time, so the results stand in the order that they had before.",
     "redis": "Redis did not answer; everything is stored all the same.",
     "encoder": "The embedding model did not answer; the vectors follow in the background.",
 }

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from reverie.core.errors import SettingsError
+from reverie.core.kinds import HEADS
 from reverie.core.languages import configuration
 
 if TYPE_CHECKING:
@@ -95,8 +96,12 @@ class Settings(BaseSettings):
     memory_hot_days: int = Field(30, ge=1)
     memory_k: int = Field(10, ge=1, le=100)
     memory_hnsw: Literal["auto", "always", "never"] = "auto"
+    memory_ranker: OptionalText = None
+    memory_links: Literal["next", "mentions", "all"] = "next"
+    memory_heads: str = "semantic"
     memory_salience_write_threshold: float = Field(0.35, ge=0, le=1)
     memory_language: str = "english"
+    memory_detect_language: Literal["auto", "never"] = "auto"
     memory_max_content_chars: int = Field(1_000_000, ge=1, le=10_000_000)
     memory_max_question_chars: int = Field(100_000, ge=1)
     memory_max_id_chars: int = Field(255, ge=1, le=255)
@@ -111,6 +116,12 @@ class Settings(BaseSettings):
     embedding_api_key: OptionalText = None
     embedding_threads: int = Field(0, ge=0, le=256)
     embedding_timeout_seconds: float = Field(30.0, gt=0, le=600)
+
+    rerank_model: str = "ms-marco-MiniLM-L-12-v2"
+    rerank_url: OptionalText = None
+    rerank_api_key: OptionalText = None
+    rerank_candidates: int = Field(30, ge=0, le=200)
+    rerank_seconds: float = Field(1.0, gt=0, le=60)
 
     @field_validator("embedding_model", mode="after")
     @classmethod
@@ -141,6 +152,19 @@ class Settings(BaseSettings):
     @classmethod
     def _text_search_configuration(cls, value: str) -> str:
         return configuration(value)
+
+    @field_validator("memory_heads", mode="after")
+    @classmethod
+    def _known_heads(cls, value: str) -> str:
+        given = {name.strip().lower() for name in value.split(",")} - {""}
+        if "semantic" not in given or not given <= set(HEADS):
+            raise ValueError(f"takes semantic, alone or with others of {', '.join(HEADS)}, separated by commas")
+        return ",".join(name for name in HEADS if name in given)
+
+    @property
+    def heads(self) -> frozenset[str]:
+        """The heads that traces get vectors of."""
+        return frozenset(self.memory_heads.split(","))
 
     @field_validator("redis_url", mode="after")
     @classmethod

@@ -1,17 +1,19 @@
 """PostgreSQL: pools of connections that act as the serving role, in sessions that read or write for one space.
 
-A session is one transaction. Its first two statements (BEGIN and the scope) travel with the first query, and psycopg's
-pipeline mode sends everything queued in one round trip, so a session with one query is one round trip.
+A session is one transaction. The scope (the space, and how long a statement may take) travels with the first query, and
+everything queued goes in one round trip, so a session with one query is one round trip.
 """
 
 import asyncio
 import random
+import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from contextvars import Context
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar
 from uuid import UUID
 
 import orjson
@@ -20,13 +22,15 @@ import structlog
 from pgvector import HalfVector, Vector
 from pgvector.psycopg import register_vector_async
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
+from psycopg.adapt import Dumper
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import Format
 from psycopg.types.json import set_json_dumps, set_json_loads
 
 from reverie.core.config import Settings
 from reverie.core.errors import StartError
 from reverie.core.outages import IN_THE_WAY, PASSING, REFUSED_WRITES, Trouble, trouble_of
-from reverie.core.pool import Line, Pool
+from reverie.core.pool import Line, Pool, Statement
 from reverie.core.pool import Row as Row
 from reverie.core.schema import unreachable
 
@@ -45,6 +49,9 @@ GRACE_SECONDS = 1.0
 REFUSED_SECONDS = 5.0
 """How long the refusal of a write is remembered."""
 
+SERVED = 0x7265_6D62
+"""Advisory locks of the models that are served (with their numbers): the bytes of "remb"."""
+
 _LINE = {
     "connect_timeout": "5",
     "keepalives_idle": "10",
@@ -58,10 +65,9 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 _SCOPE = b"SELECT set_config('reverie.space', %b, true), set_config('statement_timeout', %b, true)"
-_VECTOR_SCOPE = (
-    b"SELECT set_config('reverie.space', %b, true), set_config('statement_timeout', %b, true),"
-    b" set_config('enable_bitmapscan', 'off', true)"
-)
+# What travels together without a BEGIN is one transaction all the same, to which this holds.
+_READ_SCOPE = _SCOPE + b", set_config('transaction_read_only', 'on', true)"
+_VECTOR_SCOPE = _READ_SCOPE + b", set_config('enable_bitmapscan', 'off', true)"
 _SERVING_OPTIONS = (
     f"-c role={SERVING_ROLE} -c plan_cache_mode=force_generic_plan -c max_parallel_workers_per_gather=0 -c jit=off"
     # At the default of 4 a store that one user fills is read by the primary key, beside the heap.
@@ -75,21 +81,12 @@ _SERVING_OPTIONS = (
 )
 
 
-class ReadSession:
-    """One transaction that reads what belongs to one space."""
+class ReadSession(ABC):
+    """One transaction in which what belongs to one space can be read."""
 
-    def __init__(self, line: Line, patience: float) -> None:
-        self._line = line
-        self._patience = patience
-
-    async def send(self, query: bytes, parameters: Sequence[Any] = ()) -> AsyncCursor[Row]:
-        """Queues a query; its rows are read from the cursor after a :meth:`fetch` or after the session."""
-        return await self._line.execute(query, parameters, prepare=True, binary=True)
-
+    @abstractmethod
     async def fetch(self, query: bytes, parameters: Sequence[Any] = ()) -> list[Row]:
         """Sends what is queued and this query in one round trip, and returns its rows."""
-        self._line.watch(self._patience)
-        return await (await self.send(query, parameters)).fetchall()
 
     async def fetch_one(self, query: bytes, parameters: Sequence[Any] = ()) -> Row | None:
         """The first row of :meth:`fetch`, or None."""
@@ -97,17 +94,83 @@ class ReadSession:
         return rows[0] if rows else None
 
 
+class Rows:
+    """The rows of a query that was queued, to be had after a :meth:`Trip.fetch` or after the session."""
+
+    __slots__ = ("_rows",)
+
+    def __init__(self) -> None:
+        self._rows: list[Row] | None = None
+
+    def brought(self, rows: list[Row]) -> None:
+        """They have arrived."""
+        self._rows = rows
+
+    async def fetchall(self) -> list[Row]:
+        """All of them.
+
+        Raises:
+            psycopg.InterfaceError: the query was not sent yet.
+        """
+        if self._rows is None:
+            raise psycopg.InterfaceError("The query waits for the end of its session, or for a fetch.")
+        return self._rows
+
+
+class Trip(ReadSession):
+    """Reads that travel together: what is queued goes out at once and is one transaction, and waits for one answer.
+
+    Until then nothing is sent, and no connection is held.
+    """
+
+    def __init__(self, pool: Pool, scope: Statement, patience: float) -> None:
+        self._pool = pool
+        self._scope = scope
+        self._patience = patience
+        self._queued: list[tuple[Statement, Rows]] = []
+
+    async def send(self, query: bytes, parameters: Sequence[Any] = ()) -> Rows:
+        """Queues a query; its rows are there after a :meth:`fetch` or after the session."""
+        rows = Rows()
+        self._queued.append(((query, parameters), rows))
+        return rows
+
+    async def fetch(self, query: bytes, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Sends what is queued and this query in one round trip, and returns its rows."""
+        rows = await self.send(query, parameters)
+        await self.go()
+        return await rows.fetchall()
+
+    async def go(self) -> None:
+        """Sends what is queued, if anything is, and waits for the rows."""
+        if not self._queued:
+            return
+        queued, self._queued = self._queued, []
+        found = await self._pool.ask([self._scope, *(statement for statement, _ in queued)], self._patience)
+        for (_, rows), brought in zip(queued, found[1:], strict=True):
+            rows.brought(brought)
+
+
+class Reads(Protocol):
+    """What can be read from: the database, or what stands before it."""
+
+    def reading(self, space_id: UUID | None, *, seconds: float | None = None) -> AbstractAsyncContextManager[Trip]: ...
+
+    def reading_vectors(self, space_id: UUID, *, seconds: float | None = None) -> AbstractAsyncContextManager[Trip]: ...
+
+
 class WriteSession(ReadSession):
     """One transaction that may change what belongs to one space; it commits when its block ends."""
 
     def __init__(self, line: Line, patience: float, pipeline: AsyncPipeline) -> None:
-        super().__init__(line, patience)
+        self._line = line
+        self._patience = patience
         self._pipeline = pipeline
 
     async def fetch(self, query: bytes, parameters: Sequence[Any] = ()) -> list[Row]:
         """As in a :class:`ReadSession`."""
         self._line.watch(self._patience)
-        cursor = await self.send(query, parameters)
+        cursor = await self._send(query, parameters)
         # Without a Sync the server believes that more is on its way, and that the transaction does not stand still.
         # Before it, all of what a full socket has left with us: psycopg flushes once, and then it only listens.
         await self._line.flushed()
@@ -116,7 +179,10 @@ class WriteSession(ReadSession):
 
     async def execute(self, query: bytes, parameters: Sequence[Any] = ()) -> None:
         """Queues a statement whose rows nobody reads."""
-        await self.send(query, parameters)
+        await self._send(query, parameters)
+
+    async def _send(self, query: bytes, parameters: Sequence[Any]) -> AsyncCursor[Row]:
+        return await self._line.execute(query, parameters, prepare=True, binary=True)
 
 
 class Database:
@@ -130,6 +196,7 @@ class Database:
             )
         self.url = settings.database_url
         self._seconds = settings.database_timeout_seconds
+        self._model: int | None = None
         self._refused: tuple[float, Trouble] | None = None
         self._later: set[asyncio.Task[None]] = set()
         given = conninfo_to_dict(self.url)
@@ -138,17 +205,20 @@ class Database:
         options = f"{given.get('options') or ''} {_SERVING_OPTIONS}".strip()
         self._pool = Pool(
             make_conninfo(self.url, options=options, application_name="reverie", **self._line),
-            _configure,
+            self._configure,
             size=settings.database_pool_size,
             seconds=self._seconds,
         )
 
-    async def open(self) -> None:
+    async def open(self, model: int | None = None) -> None:
         """Opens the pool and checks that the walls stand.
+
+        Each connection keeps a shared lock of the ``model`` that is served, by which others see that it is needed.
 
         Raises:
             StartError: the server cannot be reached, or serving connections would not be held by row-level security.
         """
+        self._model = model
         try:
             async with self.maintenance() as connection:
                 await connection.execute("SELECT 1")
@@ -179,19 +249,25 @@ class Database:
         return self._refused[1]
 
     @asynccontextmanager
-    async def reading(self, space_id: UUID | None, *, seconds: float | None = None) -> AsyncIterator[ReadSession]:
+    async def reading(self, space_id: UUID | None, *, seconds: float | None = None) -> AsyncIterator[Trip]:
         """A transaction that reads. Each statement may take ``seconds`` (default DATABASE_TIMEOUT_SECONDS)."""
-        async with self._transaction(b"BEGIN READ ONLY", _SCOPE, space_id, seconds) as (line, patience, _):
-            yield ReadSession(line, patience)
+        trip = self._trip(_READ_SCOPE, space_id, seconds)
+        yield trip
+        await trip.go()
 
     @asynccontextmanager
-    async def reading_vectors(self, space_id: UUID, *, seconds: float | None = None) -> AsyncIterator[ReadSession]:
+    async def reading_vectors(self, space_id: UUID, *, seconds: float | None = None) -> AsyncIterator[Trip]:
         """A transaction whose plans may use index and index-only scans alone.
 
         A table that was just loaded has no statistics, and the planner would visit its heap row by row.
         """
-        async with self._transaction(b"BEGIN READ ONLY", _VECTOR_SCOPE, space_id, seconds) as (line, patience, _):
-            yield ReadSession(line, patience)
+        trip = self._trip(_VECTOR_SCOPE, space_id, seconds)
+        yield trip
+        await trip.go()
+
+    def _trip(self, scope: bytes, space_id: UUID | None, seconds: float | None) -> Trip:
+        limit = self._seconds if seconds is None else seconds
+        return Trip(self._pool, (scope, _scope_of(space_id, limit)), limit + GRACE_SECONDS)
 
     @asynccontextmanager
     async def writing(self, space_id: UUID | None, *, seconds: float | None = None) -> AsyncIterator[WriteSession]:
@@ -200,8 +276,8 @@ class Database:
         Each statement may take ``seconds`` (default DATABASE_TIMEOUT_SECONDS).
         """
         try:
-            async with self._transaction(b"BEGIN", _SCOPE, space_id, seconds) as (line, patience, pipeline):
-                yield WriteSession(line, patience, pipeline)
+            async with self._transaction(space_id, seconds) as session:
+                yield session
         except REFUSED_WRITES as error:
             self._refused = (time.monotonic(), trouble_of(error))
             raise
@@ -216,19 +292,22 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def _transaction(
-        self, begin: LiteralString | bytes, scope: bytes, space_id: UUID | None, seconds: float | None
-    ) -> AsyncIterator[tuple[Line, float, AsyncPipeline]]:
+    async def _transaction(self, space_id: UUID | None, seconds: float | None) -> AsyncIterator[WriteSession]:
         limit = self._seconds if seconds is None else seconds
         patience = limit + GRACE_SECONDS
         async with self._pool.connection() as line:
             line.watch(patience)
             async with line.pipeline() as pipeline:
-                await line.execute(begin)
-                await line.execute(scope, (str(space_id or ""), str(max(1, int(limit * 1000)))), prepare=True)
-                yield line, patience, pipeline
+                await line.execute(b"BEGIN")
+                await line.execute(_SCOPE, _scope_of(space_id, limit), prepare=True)
+                yield WriteSession(line, patience, pipeline)
                 line.watch(patience)
                 await line.execute(b"COMMIT")
+
+    async def _configure(self, connection: Line) -> None:
+        await configure(connection)
+        if self._model is not None:
+            await connection.execute(b"SELECT pg_try_advisory_lock_shared(%b, %b)", (SERVED, self._model))
 
     def eventually(self, write: Callable[[], Awaitable[None]], within: timedelta) -> None:
         """Does ``write`` in the background, again and again until PostgreSQL takes it or the time is over."""
@@ -239,6 +318,11 @@ class Database:
     def statistics(self) -> dict[str, int]:
         """The counters of the pool (psycopg_pool's names)."""
         return self._pool.statistics()
+
+
+def _scope_of(space_id: UUID | None, limit: float) -> tuple[str, str]:
+    """The parameters of the scope: the space in force, and milliseconds that each statement may take."""
+    return str(space_id or ""), str(max(1, int(limit * 1000)))
 
 
 async def _until_taken(write: Callable[[], Awaitable[None]], within: timedelta) -> None:
@@ -265,10 +349,38 @@ async def again(write: Callable[[], Awaitable[T]]) -> T:
     return await write()
 
 
-async def _configure(connection: Line) -> None:
+async def configure(connection: Line) -> None:
+    """Teaches a connection the types that we send and read; its database has pgvector."""
     set_json_dumps(orjson.dumps, connection)
     set_json_loads(orjson.loads, connection)
     await register_vector_async(connection)
+    connection.adapters.register_dumper(Uuids, _UuidsDumper)
+
+
+_ARRAY = struct.Struct("!iiIii")
+_UUID, _UUIDS = 2950, 2951
+_UUID_SIZE = b"\x00\x00\x00\x10"
+
+
+class Uuids(bytes):
+    """An array of uuids for PostgreSQL, made of the 16 bytes of each; psycopg's way of a list takes ten times as long.
+
+    It is what ``array_send`` makes: dimensions, whether there are nulls, the type, length and first index, elements.
+    """
+
+    def __new__(cls, parts: Iterable[bytes]) -> Self:
+        elements = [_UUID_SIZE + one for one in parts]
+        return super().__new__(cls, _ARRAY.pack(1, 0, _UUID, len(elements), 1) + b"".join(elements))
+
+
+class _UuidsDumper(Dumper):
+    """Sends :class:`Uuids` as they are."""
+
+    format = Format.BINARY
+    oid = _UUIDS
+
+    def dump(self, obj: Uuids) -> Uuids:
+        return obj
 
 
 async def _check_role(connection: Connection) -> None:

@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from uuid import UUID, uuid5
 
 USER_NAMESPACE = UUID("6f0c5a4e-51c7-5f7e-9f43-0d6a3b0f8a11")
@@ -10,6 +11,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
+@lru_cache(maxsize=4096)
 def user_uuid(space_id: UUID, external_id: str) -> UUID:
     """The inner id of a caller's user: the uuid v5 of (space, string), so that no two spaces share one."""
     return uuid5(USER_NAMESPACE, f"{space_id}/{external_id}")

@@ -46,6 +46,7 @@ REFUSALS: Final = frozenset((401, 403, 413, 414, 429, 431, 503))
 _ARMS = ("semantic", "lexical", "focus")
 _REDIS = ("focus.add", "focus.read", "focus.remove", "bell", "worker")
 _KINDS = ("questions", "documents")
+_NO_SCORES = ("late", "busy", "failed")
 _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _STAGE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _POOL_COUNTS = {
@@ -123,6 +124,15 @@ class Metrics:
         self._busy = Counter(
             "reverie_encoder_refused", "Calls refused because too much waited.", ("kind",), registry=within
         )
+        self._rerank_seconds = Histogram(
+            "reverie_rerank_seconds", "Seconds from asking for a reranking to its scores.", buckets=_REQUEST_SECONDS,
+            registry=within,
+        )  # fmt: skip
+        self._reranked = Counter("reverie_rerank_texts", "Candidates that the reranker judged.", registry=within)
+        self._unranked = Counter(
+            "reverie_rerank_failed", "Recalls that kept their order as the reranker gave no scores.", ("why",),
+            registry=within,
+        )  # fmt: skip
         self._waiting = _gauge("reverie_encoder_waiting", "Texts that wait or are being encoded.", ("kind",), within)
         self._redis = Counter("reverie_redis_errors", "What Redis failed at.", ("part",), registry=within)
         self._connections = _gauge("reverie_pool_connections", "Connections to PostgreSQL.", ("state",), within)
@@ -132,7 +142,13 @@ class Metrics:
             "reverie_pool_wait_seconds", "Seconds that requests waited for a connection.", registry=within
         )
         # Begun at zero: what first appears at one shows no increase, and nobody hears of a first failure.
-        known = {self._refused: map(str, REFUSALS), self._arms: _ARMS, self._redis: _REDIS, self._busy: _KINDS}
+        known = {
+            self._refused: map(str, REFUSALS),
+            self._arms: _ARMS,
+            self._redis: _REDIS,
+            self._busy: _KINDS,
+            self._unranked: _NO_SCORES,
+        }
         for counter, labels in known.items():
             for label in labels:
                 counter.labels(label)
@@ -170,6 +186,15 @@ class Metrics:
     def encoder_busy(self, kind: str) -> None:
         """The encoder took no more."""
         self._busy.labels(kind).inc()
+
+    def reranked(self, texts: int, seconds: float) -> None:
+        """The reranker has judged the candidates of a question."""
+        self._rerank_seconds.observe(seconds)
+        self._reranked.inc(texts)
+
+    def rerank_failed(self, why: str) -> None:
+        """There were no scores: ``late``, ``busy`` or ``failed``."""
+        self._unranked.labels(why).inc()
 
     def redis_failed(self, part: str) -> None:
         """A part that uses Redis by itself has lost it."""

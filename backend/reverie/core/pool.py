@@ -15,15 +15,22 @@ import os
 import select
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
-from typing import Any, TypeAlias
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
 
 import psycopg
 import structlog
 from psycopg import AsyncConnection
-from psycopg.generators import send
+from psycopg.abc import PQGen
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.errors import error_from_result
+from psycopg.generators import fetch_many, send
+from psycopg.pq import ConnStatus, ExecStatus, Format
+from psycopg.pq.abc import PGresult
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
 from reverie.core.outages import CROWDED, GONE, Trouble, Unreachable, trouble_of
@@ -37,7 +44,14 @@ PAUSE_SECONDS = 0.5
 CANCEL_SECONDS = 1.0
 """How long a server may take to be asked to cancel a statement, before the line is cut."""
 
+MOST_PREPARED = 100
+"""Statements that a connection keeps prepared; the one that was not used for longest gives way."""
+
 Row: TypeAlias = tuple[Any, ...]
+Statement: TypeAlias = tuple[bytes, Sequence[Any]]
+"""SQL with ``%b`` where its parameters go, and these."""
+
+_GOOD = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 log = structlog.get_logger(__name__)
 
 
@@ -50,6 +64,34 @@ class Line(AsyncConnection[Row]):
     _timer: asyncio.TimerHandle | None = None
     _until = 0.0
     _poll: "select.poll | None" = None
+    _asker: "_Asker | None" = None
+
+    async def ask(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """The rows of statements that only read, each prepared, in one transaction and one round trip.
+
+        psycopg's own pipeline sends each statement by itself, and looks before each whether the socket takes it: that
+        took longer than PostgreSQL did.
+
+        Raises:
+            psycopg.Error: one of them failed, and with it all of them.
+        """
+        if self._asker is None:
+            self._asker = _Asker(self)
+        try:
+            return await self._ask(self._asker, statements)
+        except (psycopg.errors.InvalidSqlStatementName, psycopg.errors.FeatureNotSupported):
+            # psycopg's rollback drops every prepared statement; a migration may change what one returns.
+            self._asker.forget()
+            return await self._ask(self._asker, statements)
+
+    async def _ask(self, asker: "_Asker", statements: Sequence[Statement]) -> list[list[Row]]:
+        queued = asker.queued(statements)
+        try:
+            async with self.lock:
+                return asker.rows(await self.wait(asker.trip(queued)))
+        except BaseException:
+            asker.unprepared(queued)
+            raise
 
     def watch(self, seconds: float) -> None:
         """Allows the server so many seconds from now; the last word counts."""
@@ -99,6 +141,122 @@ class Line(AsyncConnection[Row]):
         """Ends the line from our side: whoever waits for an answer has an OperationalError at once."""
         with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.fileno())) as line:
             line.shutdown(socket.SHUT_RDWR)
+
+
+class _Queued(NamedTuple):
+    """A statement and its parameters as PostgreSQL takes them; ``new`` if it has to be prepared first."""
+
+    name: bytes
+    text: bytes
+    types: tuple[int, ...]
+    values: Sequence[Any]
+    formats: Sequence[int]
+    new: bool
+
+
+class _Asker:
+    """The statements that are prepared on a connection, and how several travel together."""
+
+    def __init__(self, line: Line) -> None:
+        self._pgconn = line.pgconn
+        self._transformer = Transformer(line)
+        self._names: OrderedDict[tuple[bytes, tuple[int, ...]], bytes] = OrderedDict()
+        self._dropped: list[bytes] = []
+        self._made = 0
+
+    def forget(self) -> None:
+        """Prepares all anew, under other names."""
+        self._names.clear()
+        self._dropped.clear()
+
+    def queued(self, statements: Sequence[Statement]) -> list[_Queued]:
+        """What is to be sent.
+
+        Raises:
+            psycopg.Error: a parameter is nothing that PostgreSQL takes.
+        """
+        found: list[_Queued] = []
+        for query, parameters in statements:
+            text, formats = _numbered(query)
+            values = self._transformer.dump_sequence(parameters, formats) if parameters else ()
+            types = (self._transformer.types or ()) if parameters else ()
+            name, new = self._named(text, types)
+            found.append(_Queued(name, text, types, values, self._transformer.formats or () if parameters else (), new))
+        return found
+
+    def _named(self, text: bytes, types: tuple[int, ...]) -> tuple[bytes, bool]:
+        key = text, types
+        name = self._names.get(key)
+        if name is not None:
+            self._names.move_to_end(key)
+            return name, False
+        if len(self._names) >= MOST_PREPARED:
+            self._dropped.append(self._names.popitem(last=False)[1])
+        self._made += 1
+        name = self._names[key] = b"reverie_%d" % self._made
+        return name, True
+
+    def trip(self, queued: Sequence[_Queued]) -> PQGen[list[PGresult]]:
+        """Sends all of it at once, as one transaction, and waits for the answers."""
+        pgconn = self._pgconn
+        dropped, self._dropped = self._dropped, []
+        pgconn.enter_pipeline_mode()
+        try:
+            for name in dropped:
+                pgconn.send_query_params(b"DEALLOCATE " + name, None)
+            for one in queued:
+                if one.new:
+                    pgconn.send_prepare(one.name, one.text, one.types)
+                pgconn.send_query_prepared(one.name, one.values, one.formats, Format.BINARY)
+            pgconn.pipeline_sync()
+            yield from send(pgconn)
+            return (yield from self._answers(len(dropped), queued))
+        finally:
+            if pgconn.status == ConnStatus.OK:
+                with suppress(psycopg.OperationalError):  # not all was read: the pool ends such a connection
+                    pgconn.exit_pipeline_mode()
+
+    def _answers(self, dropped: int, queued: Sequence[_Queued]) -> PQGen[list[PGresult]]:
+        found: list[PGresult] = []
+        failed: PGresult | None = None
+        wanted = [False] * dropped + [asks for one in queued for asks in ((False, True) if one.new else (True,))]
+        try:
+            for is_answer in wanted:
+                (result,) = yield from fetch_many(self._pgconn)
+                if result.status not in _GOOD and failed is None:
+                    failed = result
+                if is_answer:
+                    found.append(result)
+            yield from fetch_many(self._pgconn)
+        except psycopg.DatabaseError:
+            # A server that goes says why, before the line ends.
+            if failed is None:
+                raise
+        if failed is not None:
+            raise error_from_result(failed, encoding="utf-8")
+        return found
+
+    def unprepared(self, queued: Sequence[_Queued]) -> None:
+        """Forgets statements that were new: it is not known whether they are prepared."""
+        for one in queued:
+            if one.new:
+                self._names.pop((one.text, one.types), None)
+
+    def rows(self, results: Sequence[PGresult]) -> list[list[Row]]:
+        """The rows of each result."""
+        found = []
+        for result in results:
+            self._transformer.set_pgresult(result)
+            found.append(self._transformer.load_rows(0, result.ntuples, tuple))
+        return found
+
+
+@lru_cache(maxsize=1024)
+def _numbered(query: bytes) -> tuple[bytes, list[PyFormat]]:
+    """SQL with its parameters numbered as PostgreSQL wants them, and their formats."""
+    first, *others = query.split(b"%b")
+    parts = [b"$%d%b" % (number, part) for number, part in enumerate(others, 1)]
+    return b"".join([first, *parts]), [PyFormat.BINARY] * len(others)
 
 
 class Pool:
@@ -169,10 +327,26 @@ class Pool:
             async with line:
                 yield line
         finally:
-            line.unwatch()
-            if line.closed:
-                self._lost(others=line.silent)
-            await pool.putconn(line)
+            await self._give(pool, line)
+
+    async def ask(self, statements: Sequence[Statement], seconds: float) -> list[list[Row]]:
+        """What :meth:`Line.ask` finds on one of the connections; the server may be silent for so many seconds.
+
+        Raises:
+            Unreachable, PoolTimeout: as :meth:`connection`.
+        """
+        pool, line = await self._take()
+        try:
+            line.watch(seconds)
+            return await line.ask(statements)
+        finally:
+            await self._give(pool, line)
+
+    async def _give(self, pool: AsyncConnectionPool[Line], line: Line) -> None:
+        line.unwatch()
+        if line.closed:
+            self._lost(others=line.silent)
+        await pool.putconn(line)
 
     async def _take(self) -> tuple[AsyncConnectionPool[Line], Line]:
         while True:

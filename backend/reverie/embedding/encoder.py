@@ -8,6 +8,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
@@ -25,6 +26,10 @@ _log = logging.getLogger(__name__)
 
 DOCUMENTS: Final = "documents"
 """The name of the worker that has nothing to do with questions."""
+
+MOST_KNOWN: Final = 512
+LONGEST_KNOWN: Final = 1_000
+"""So many questions of at most so many characters keep their vectors, those that were asked last."""
 
 _JOIN_SECONDS: Final = 5.0
 _QUESTIONS_IN_A_ROW: Final = 8
@@ -45,6 +50,7 @@ class Encoder:
         names = ("questions", DOCUMENTS) if embedder.concurrent else ("encoder",)
         self._workers = tuple(_Worker(embedder, dim, name, self._metrics) for name in names)
         self._jobs: set[Job] = set()
+        self._known: OrderedDict[str, FloatArray] = OrderedDict()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -77,16 +83,37 @@ class Encoder:
         await asyncio.gather(*(asyncio.to_thread(worker.join, _JOIN_SECONDS) for worker in self._workers))
 
     async def question(self, text: str) -> FloatArray:
-        """The vector to search with: float32 ``[dim]``, of unit length.
+        """The vector to search with: float32 ``[dim]``, of unit length, read-only. Of the last questions it is known.
 
         Raises:
             EmbeddingError: the embedder failed, too much waits for it, or the encoder is not running.
         """
+        known = self._known.get(text)
+        if known is not None and self._loop is not None:
+            self._known.move_to_end(text)
+            return known
+        vector = await self._question(text)
+        if len(text) <= LONGEST_KNOWN:
+            self._known[text] = vector
+            if len(self._known) > MOST_KNOWN:
+                self._known.popitem(last=False)
+        return vector
+
+    async def probe(self) -> None:
+        """Has the embedder encode a question, to see whether it is well.
+
+        Raises:
+            EmbeddingError: as :meth:`question`.
+        """
+        await self._question("ready?")
+
+    async def _question(self, text: str) -> FloatArray:
         job = self._job([text])
         worker = self._workers[0]
         self._put(worker.questions, job, "questions")
-        vectors = await self._vectors(job, worker)
-        return vectors.reshape(self.dim)
+        vector = (await self._vectors(job, worker)).reshape(self.dim)
+        vector.flags.writeable = False
+        return vector
 
     async def documents(self, texts: Sequence[str]) -> FloatArray:
         """The vectors of texts to be found: float32 ``[len(texts), dim]``, rows of unit length.

@@ -5,10 +5,8 @@ Text Embeddings Inference speak too.
 """
 
 import random
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -17,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from reverie.core.errors import SettingsError
+from reverie.embedding.exchange import Exchange, ExchangeError, TooLong, TooSlow, endpoint_url
 from reverie.embedding.fit import fit
 from reverie.embedding.prefixes import prefixes_of
 from reverie.embedding.protocol import EmbeddingError, FloatArray, Limits
@@ -29,7 +27,6 @@ _MOST_CHARS: Final = 24_000
 """A longer text is cut before it is sent: some 6 000 tokens of prose, below the 8 192 of OpenAI's models."""
 _FEWEST_CHARS: Final = 500
 """A refused text is cut in halves until it is accepted, but not below this."""
-_MOST_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _RETRIED: Final = frozenset({408, 425, 429})
 _TEXT_REFUSED: Final = frozenset({400, 413, 422})
 _HINTS: Final = {
@@ -63,17 +60,9 @@ class EndpointEmbedder:
             SettingsError: the URL is none, or the key cannot be a header.
         """
         self.name: str = model
-        given = _embeddings_url(url)
-        # Without user and password, which httpx would write into its log with the address.
-        self._url = given.copy_with(userinfo=b"")
-        self._client = httpx.Client(
-            headers=_headers(api_key), auth=(given.username, given.password) if given.userinfo else None
-        )
+        self._exchange = Exchange(endpoint_url(url, "/embeddings", "EMBEDDING_URL"), api_key, "EMBEDDING_API_KEY")
         self._prefixes = prefixes_of(model)
         self._timeout = timeout_seconds
-        self._closing = threading.Event()
-        self._running = 0
-        self._lock = threading.Lock()
         self._dim: int | None = None
 
     @property
@@ -96,10 +85,7 @@ class EndpointEmbedder:
 
     def close(self) -> None:
         """Ends waits between attempts; the connections are closed when no request is under way any more."""
-        self._closing.set()
-        with self._lock:
-            if self._running == 0:
-                self._client.close()
+        self._exchange.close()
 
     def _encode(self, texts: list[str], attempts: int) -> FloatArray:
         if not texts:
@@ -129,60 +115,25 @@ class EndpointEmbedder:
             wait = _FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
             last = attempt == attempts
             try:
-                status, retry_after, body = self._exchange(content, deadline)
-            except httpx.TimeoutException:
-                raise self._too_slow() from None
+                status, headers, body = self._exchange.post(content, deadline)
+            except TooSlow:
+                raise EmbeddingError(
+                    f"The embedding endpoint did not answer within {self._timeout:g} seconds "
+                    "(EMBEDDING_TIMEOUT_SECONDS)."
+                ) from None
+            except TooLong:
+                raise EmbeddingError("The embedding endpoint's answer is too long.") from None
+            except ExchangeError:
+                raise EmbeddingError("The embedder is closed.") from None
             except httpx.TransportError:
-                if last or not self._pause(wait, deadline):
+                if last or not self._exchange.pause(wait, deadline):
                     raise EmbeddingError("The embedding endpoint cannot be reached; check EMBEDDING_URL.") from None
                 continue
             worth_while = status in _RETRIED or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-            if last or not worth_while or not self._pause(max(wait, retry_after), deadline):
+            wait = max(wait, _seconds(headers.get("Retry-After")))
+            if last or not worth_while or not self._exchange.pause(wait, deadline):
                 return status, body
         raise AssertionError("the last attempt returns or raises")
-
-    def _exchange(self, content: bytes, deadline: float) -> tuple[int, float, bytes]:
-        """Status, the seconds of Retry-After, and the body, all of it before the deadline."""
-        with (
-            self._in_use(),
-            self._client.stream("POST", self._url, content=content, timeout=self._left(deadline)) as response,
-        ):
-            body = bytearray()
-            for chunk in response.iter_bytes():
-                body += chunk
-                self._left(deadline)
-                if len(body) > _MOST_ANSWER_BYTES:
-                    raise EmbeddingError("The embedding endpoint's answer is too long.")
-            return response.status_code, _seconds(response.headers.get("Retry-After")), bytes(body)
-
-    @contextmanager
-    def _in_use(self) -> Iterator[None]:
-        with self._lock:
-            if self._closing.is_set():
-                raise EmbeddingError("The embedder is closed.")
-            self._running += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._running -= 1
-                if self._running == 0 and self._closing.is_set():
-                    self._client.close()
-
-    def _left(self, deadline: float) -> float:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise self._too_slow()
-        return left
-
-    def _pause(self, seconds: float, deadline: float) -> bool:
-        """Waits, unless that would pass the deadline or the embedder is being closed; whether it did."""
-        return time.monotonic() + seconds < deadline and not self._closing.wait(seconds)
-
-    def _too_slow(self) -> EmbeddingError:
-        return EmbeddingError(
-            f"The embedding endpoint did not answer within {self._timeout:g} seconds (EMBEDDING_TIMEOUT_SECONDS)."
-        )
 
     def _checked(self, body: bytes, count: int) -> FloatArray:
         vectors = _vectors(body, count)
@@ -260,24 +211,3 @@ def _not_understood(why: str) -> EmbeddingError:
 def _seconds(retry_after: str | None) -> float:
     """Retry-After in seconds (RFC 9110, 10.2.3); a date counts as none."""
     return float(retry_after) if retry_after is not None and retry_after.isdecimal() else 0.0
-
-
-def _embeddings_url(url: str) -> httpx.URL:
-    wrong = SettingsError("EMBEDDING_URL: takes a URL that begins with http:// or https://.")
-    try:
-        parsed = httpx.URL(url.strip())
-    except httpx.InvalidURL:
-        raise wrong from None
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise wrong
-    path = parsed.path.rstrip("/")
-    return parsed.copy_with(path=path if path.endswith("/embeddings") else f"{path}/embeddings")
-
-
-def _headers(api_key: str | None) -> dict[str, str]:
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
-    if api_key is not None:
-        if not api_key.isascii() or not api_key.isprintable():
-            raise SettingsError("EMBEDDING_API_KEY: takes printable ASCII characters.")
-        headers["Authorization"] = f"Bearer {api_key}"
-    return headers

@@ -4,17 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
-import orjson
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
 
-from reverie.core.errors import SettingsError
 from reverie.embedding.batches import by_length
 from reverie.embedding.carried import content_name
 from reverie.embedding.fit import fit
+from reverie.embedding.onnxfiles import (
+    DEFAULT_TOKENS,
+    json_object,
+    model_file,
+    open_session,
+    open_tokenizer,
+    window,
+)
 from reverie.embedding.prefixes import NO_PREFIXES, Prefixes, prefixes_of
 from reverie.embedding.priority import giving_way
 from reverie.embedding.protocol import (
@@ -23,11 +29,10 @@ from reverie.embedding.protocol import (
     EmbeddingError,
     FloatArray,
     Limits,
-    default_threads,
 )
 from reverie.embedding.silent_ort import ort
 
-_DEFAULT_TOKENS: Final = 512
+_SETTING: Final = "EMBEDDING_MODEL"
 _CONFIGURATION: Final = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -56,7 +61,7 @@ class OnnxModel:
     model_file: str = "model.onnx"
     pooling: Pooling = Pooling.FIRST
     prefixes: Prefixes = NO_PREFIXES
-    max_tokens: int = _DEFAULT_TOKENS
+    max_tokens: int = DEFAULT_TOKENS
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -69,11 +74,9 @@ class OnnxModel:
         Raises:
             SettingsError: the folder holds no such model.
         """
-        model_file = next((file for file in ("model.onnx", "onnx/model.onnx") if (folder / file).is_file()), None)
-        if model_file is None or not (folder / "tokenizer.json").is_file():
-            raise SettingsError(f"EMBEDDING_MODEL: {folder} takes the files model.onnx and tokenizer.json.")
-        name = content_name(folder, (folder / file for file in (model_file, f"{model_file}_data", *_CONFIGURATION)))
-        return cls(name, folder, model_file, _pooling(folder), _prefixes(folder), _window(folder))
+        file = model_file(folder, _SETTING)
+        name = content_name(folder, (folder / part for part in (file, f"{file}_data", *_CONFIGURATION)))
+        return cls(name, folder, file, _pooling(folder), _prefixes(folder), window(folder, _SETTING))
 
 
 class OnnxEmbedder:
@@ -99,9 +102,10 @@ class OnnxEmbedder:
         self.name: str = model.name
         self.max_tokens: int = model.max_tokens
         self._model = model
-        self._tokenizer = _tokenizer(model)
-        self._documents = giving_way(lambda: _session(model, threads))
-        self._questions = _session(model, 1)
+        self._tokenizer = open_tokenizer(model.folder / "tokenizer.json", model.max_tokens, _SETTING)
+        path = model.folder / model.model_file
+        self._documents = giving_way(lambda: open_session(path, threads, _SETTING))
+        self._questions = open_session(path, 1, _SETTING)
         self._inputs = frozenset(node.name for node in self._documents.get_inputs())
         self._output = _output_name(self._documents)
         self.dim: int = self._run(self._questions, self._tokenizer.encode_batch_fast([""])).shape[1]
@@ -160,62 +164,18 @@ def _pooled(hidden: FloatArray, mask: npt.NDArray[np.int64], pooling: Pooling) -
     return mean
 
 
-def _session(model: OnnxModel, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or default_threads()
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    # A spinning pool keeps the cores from PostgreSQL while it waits for its next operation.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    path = model.folder / model.model_file
-    try:
-        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises classes of its own that have only Exception in common
-        raise SettingsError(f"EMBEDDING_MODEL: {path} is not an ONNX model that can be loaded.") from error
-
-
 def _output_name(session: ort.InferenceSession) -> str:
     names = [node.name for node in session.get_outputs()]
     return next((name for name in ("sentence_embedding", "last_hidden_state") if name in names), names[0])
 
 
-def _tokenizer(model: OnnxModel) -> Tokenizer:
-    path = model.folder / "tokenizer.json"
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises plain Exception
-        raise SettingsError(f"EMBEDDING_MODEL: {path} is not a tokenizer that can be loaded.") from error
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length=model.max_tokens)
-    return tokenizer
-
-
 def _pooling(folder: Path) -> Pooling:
-    config = _json(folder / "1_Pooling" / "config.json")
+    config = json_object(folder / "1_Pooling" / "config.json", _SETTING)
     return Pooling.MEAN if config.get("pooling_mode_mean_tokens") else Pooling.FIRST
 
 
 def _prefixes(folder: Path) -> Prefixes:
-    prompts = _json(folder / "config_sentence_transformers.json").get("prompts") or {}
+    prompts = json_object(folder / "config_sentence_transformers.json", _SETTING).get("prompts") or {}
     if prompts.get("query") or prompts.get("document"):
         return Prefixes(prompts.get("query") or "", prompts.get("document") or "")
     return prefixes_of(folder.name)
-
-
-def _window(folder: Path) -> int:
-    said = (
-        _json(folder / "sentence_bert_config.json").get("max_seq_length"),
-        _json(folder / "tokenizer_config.json").get("model_max_length"),
-        _DEFAULT_TOKENS,
-    )
-    return min(int(tokens) for tokens in said if tokens)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = orjson.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except orjson.JSONDecodeError:
-        raise SettingsError(f"EMBEDDING_MODEL: {path} is not JSON.") from None
-    return content if isinstance(content, dict) else {}

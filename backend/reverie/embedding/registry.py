@@ -11,6 +11,7 @@ The first rule that fits decides:
 Anything else is refused.
 """
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -135,6 +136,16 @@ def model_identity(settings: Settings, embedder: Embedder) -> tuple[str, int, st
             f"{MAX_DIM[precision]}; set EMBEDDING_DIM to that or less."
         )
     return embedder.name, dim, precision
+
+
+def reembed_command(settings: Settings) -> str:
+    """What one types to change a store to the model of the settings; an endpoint is left to the environment."""
+    words = ["reverie", "reembed", "--model", settings.embedding_model]
+    if settings.embedding_dim is not None:
+        words += ["--dim", str(settings.embedding_dim)]
+    if settings.embedding_precision != "fp16":
+        words += ["--precision", settings.embedding_precision]
+    return shlex.join(words)
 
 
 def _folder(folder: Path) -> Choice:

@@ -33,10 +33,20 @@ walk AS (
     FROM walk w, LATERAL (SELECT dst FROM memory_edge
                           WHERE user_id = %b AND src = w.dst AND type = 'next' OFFSET 0) e
     WHERE NOT (w.dst NOT IN (SELECT id FROM gone))
+),
+healed AS (
+    INSERT INTO memory_edge (space_id, user_id, src, dst, type, weight, ts)
+    SELECT w.space_id, %b, w.src, w.dst, 'next', 1, %b FROM walk w WHERE w.dst NOT IN (SELECT id FROM gone)
+    ON CONFLICT DO NOTHING
+    RETURNING user_id, src, dst
 )
-INSERT INTO memory_edge (space_id, user_id, src, dst, type, weight, ts)
-SELECT w.space_id, %b, w.src, w.dst, 'next', 1, %b FROM walk w WHERE w.dst NOT IN (SELECT id FROM gone)
-ON CONFLICT DO NOTHING
+UPDATE memory_trace t SET follows = h.src
+FROM (
+    SELECT DISTINCT e.dst
+    FROM gone g, LATERAL (SELECT dst FROM memory_edge
+                          WHERE user_id = %b AND src = g.id AND type = 'next' OFFSET 0) e
+) f LEFT JOIN healed h ON h.dst = f.dst
+WHERE t.user_id = %b AND t.id = f.dst
 
 -- name: forget
 -- The trace takes its body, vectors and edges with it (ON DELETE CASCADE).

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from reverie.core.database import ReadSession, WriteSession
 from reverie.core.ids import milliseconds
 from reverie.core.queries import Queries
+from reverie.memories import repository as memories
 
 SQL = Queries("reverie.forgetting")
 
@@ -32,14 +33,17 @@ async def counts(
 async def forget(session: WriteSession, user_id: UUID, trace_ids: Sequence[UUID] | None, now: datetime) -> None:
     """Removes the traces (None: all of the user, and the user) with everything that hangs on them.
 
-    In a conversation the traces before and after what goes are joined.
+    In a conversation the traces before and after what goes are joined, and seen anew where they were seen with it.
     """
     ids = None if trace_ids is None else list(trace_ids)
+    around = [] if ids is None else await memories.neighbours(session, user_id, ids)
     if ids is not None:
-        await session.execute(SQL["close_gaps"], (ids, user_id, user_id, user_id, now))
+        await session.execute(SQL["close_gaps"], (ids, user_id, user_id, user_id, now, user_id, user_id))
     await session.execute(SQL["forget"], (user_id, ids, ids, user_id, ids, ids, user_id))
     if ids is None:
         await session.execute(SQL["forget_user"], (user_id,))
+    if around:
+        await memories.situate(session, user_id, around, fresh=False)
 
 
 async def insert_receipt(

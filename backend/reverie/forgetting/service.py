@@ -5,12 +5,13 @@ from uuid import UUID
 
 from reverie.auth.principal import Principal
 from reverie.core import clock
-from reverie.core.database import Database
+from reverie.core.database import Database, ReadSession
 from reverie.core.errors import NotFound
 from reverie.core.idempotency import Claim
 from reverie.core.ids import user_uuid, uuid7
 from reverie.forgetting import repository
 from reverie.forgetting.schemas import Counts, ForgetIn, ForgetOut
+from reverie.memories.links import only_mentioned_by
 from reverie.working.focus import Focus
 
 FORGET_SECONDS = 300.0
@@ -43,7 +44,8 @@ class ForgettingService:
         self, space_id: UUID, user_id: UUID, body: ForgetIn, focused: int | None, claim: Claim
     ) -> ForgetOut:
         async with self._database.writing(space_id, seconds=FORGET_SECONDS) as session:
-            counted, shown = await repository.counts(session, user_id, body.scope.ids())
+            ids = await _with_names(session, user_id, body.scope.ids())
+            counted, shown = await repository.counts(session, user_id, ids)
             _found(body, counted)
             out = _out(None, counted, shown, focused, dry_run=True)
             await claim.keep(session, 200, out.model_dump())
@@ -57,6 +59,7 @@ class ForgettingService:
         async with self._database.writing(space_id, seconds=FORGET_SECONDS) as session:
             # Locks the user first: a remember or an embedding that comes late waits, and finds the traces gone.
             standing = await repository.lock_user(session, space_id, user_id, now)
+            ids = await _with_names(session, user_id, ids)
             counted, shown = await repository.counts(session, user_id, ids if standing else [])
             _found(body, counted)
             if standing:
@@ -67,6 +70,11 @@ class ForgettingService:
             out = _out(receipt_id, counted, shown, focused, dry_run=False)
             await claim.keep(session, 200, out.model_dump())
         return out
+
+
+async def _with_names(session: ReadSession, user_id: UUID, ids: list[UUID] | None) -> list[UUID] | None:
+    """The ids with those of entities whose names stood in these traces alone."""
+    return None if ids is None else [*ids, *await only_mentioned_by(session, user_id, ids)]
 
 
 def _found(body: ForgetIn, counted: dict[str, int]) -> None:

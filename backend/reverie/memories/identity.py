@@ -1,12 +1,14 @@
 """When two traces are the same. Pure functions over keyed hashes: what is kept of a forgotten text says nothing.
 
 Two traces are the same if they have the same (user, external_id). Without an external_id a note, fact or chunk is the
-same by its content, kind, role, speaker and conversation; a turn only if its ``occurred_at`` is given and equal too,
-for a second genuine "Yes." is another turn.
+same by its content, kind, role, speaker and conversation; an entity by its name alone, however it is written; a turn
+only if its ``occurred_at`` is given and equal too, for a second genuine "Yes." is another turn.
 """
 
 import hashlib
 from datetime import datetime
+
+from reverie.text.entities import name_key
 
 SIZE = 16
 """Bytes of a hash: 128 bits, so that two of 2^32 traces collide with a chance of 2^-65."""
@@ -31,11 +33,18 @@ def identity(
     """The keyed hash by which a trace of a user is recognised; None for one that is never a duplicate."""
     if external_id is not None:
         return _hash(key, "external", external_id)
+    if kind == "entity":
+        return entity_identity(key, content)
     if kind != "turn":
         return _hash(key, "text", content, kind, role, speaker, conversation_id)
     if occurred_at is not None:
         return _hash(key, "turn", content, kind, role, speaker, conversation_id, occurred_at.isoformat())
     return None
+
+
+def entity_identity(key: bytes, name: str) -> bytes:
+    """The keyed hash by which the entity of a name is recognised."""
+    return _hash(key, "entity", name_key(name) or name)
 
 
 def _hash(key: bytes, *parts: str | None) -> bytes:

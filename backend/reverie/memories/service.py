@@ -8,30 +8,31 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from reverie.auth.principal import Principal
 from reverie.core import clock
-from reverie.core.breaker import Breaker
 from reverie.core.config import Settings
-from reverie.core.database import Database, Row, again
+from reverie.core.database import Database, WriteSession, again
 from reverie.core.errors import Conflict, Invalid, NotFound
 from reverie.core.http import complaint
 from reverie.core.idempotency import Claim
 from reverie.core.ids import user_uuid, uuid7, uuid7s
+from reverie.core.kinds import HEADS
 from reverie.core.limits import Limits, limits_from
 from reverie.core.paging import next_cursor
 from reverie.core.queue import Bell
 from reverie.core.turns import Turns
 from reverie.embedding.encoder import Encoder
 from reverie.embedding.fit import supplied
-from reverie.embedding.heads import semantic_text
-from reverie.embedding.protocol import EmbeddingError, FloatArray
+from reverie.embedding.heads import heads_for, semantic_text
+from reverie.embedding.protocol import FloatArray
 from reverie.memories import repository
+from reverie.memories.embedding import EMBED, VectorMaker
 from reverie.memories.identity import digest, identity
+from reverie.memories.links import Linker
 from reverie.memories.model import Model
-from reverie.memories.repository import NewTrace, Written
+from reverie.memories.repository import NewTrace, Vector, Written
 from reverie.memories.schemas import (
     MessageIn,
     RememberIn,
@@ -46,28 +47,15 @@ from reverie.memories.schemas import (
     UserPage,
 )
 from reverie.operations import repository as operations
-from reverie.operations.repository import Leased
-from reverie.operations.service import TryLater
+from reverie.text.languages import detect
 from reverie.working.focus import Focus
-
-EMBED = "embed"
-"""The kind of operation that makes vectors."""
 
 MOST_WAITED_TRACES = 100
 MOST_WAITED_BYTES = 2 * 1024 * 1024
 """What is encoded before the answer; more is left to the worker."""
 
 DEFAULT_SALIENCE = 0.5
-PART = 64
-"""Traces that an operation encodes and commits at a time."""
 
-MOST_BATCHES = 10
-"""So many times EMBEDDING_TIMEOUT_SECONDS an operation waits for one part: others' texts may go before."""
-
-HUNG_SECONDS = 2.0
-"""For so long texts are not waited for after the encoder hung; they are left to an operation."""
-
-log = structlog.get_logger(__name__)
 _TRACE = TypeAdapter(TraceIn)
 _MESSAGE = TypeAdapter(MessageIn)
 
@@ -79,6 +67,8 @@ class Draft:
     given: TraceIn | None = None
     trace: NewTrace | None = None
     vector: FloatArray | None = None
+    pieces: list[Vector] | None = None
+    """The further pieces of a long one; None before they are made."""
     answer: TraceAnswer | None = None
     twin: "Draft | None" = None
     """The earlier trace of the same batch that this one repeats."""
@@ -87,6 +77,11 @@ class Draft:
     def is_new(self) -> bool:
         """Whether it is still to be written."""
         return self.answer is None and self.twin is None and self.trace is not None
+
+    @property
+    def complete(self) -> bool:
+        """Whether it has all vectors of what it says: supplied, or made with every piece."""
+        return self.vector is not None and self.pieces is not None
 
     @property
     def is_rejected(self) -> bool:
@@ -118,13 +113,12 @@ class MemoryService:
         self._settings = settings
         self._limits: Limits = limits_from(settings)
         self._database = database
-        self._encoder = encoder
         self._model = model
         self._focus = focus
         self._bell = bell
         self._make_partitions = make_partitions
-        self._patience = settings.embedding_timeout_seconds
-        self._waits = Breaker(HUNG_SECONDS, self._patience)
+        self.linker = Linker(database, model, settings.memory_links)
+        self.maker = VectorMaker(settings, database, encoder, model, bell, self.linker)
 
     async def remember(
         self, principal: Principal, body: RememberIn, *, wait: bool, claim: Claim
@@ -160,46 +154,6 @@ class MemoryService:
         else:
             await asyncio.gather(self._bell.ring(out.operation_id), focusing)
         return status, out.model_dump()
-
-    async def embed(self, held: Leased) -> dict[str, Any]:
-        """The handler of :data:`EMBED`: encodes part by part, so that what a killed worker did stays done."""
-        made, refused = 0, set[UUID]()
-        assert held.user_id is not None  # noqa: S101 - operations of this kind have a user
-        while True:
-            async with self._database.reading(held.space_id) as session:
-                wanted = [trace_id for trace_id in held.trace_ids if trace_id not in refused]
-                rows = await repository.unembedded(session, held.user_id, wanted, self._model, PART)
-            if not rows:
-                return {"embedded": made, "refused": len(refused)}
-            encoded = await self._encode_each(rows)
-            refused |= {row[0] for row, vector in encoded if vector is None}
-            async with self._database.writing(held.space_id) as session:
-                await repository.touch_version(session, held.space_id, held.user_id, clock.now())
-                # What was changed while it was encoded got its vectors from the change itself, or comes again.
-                standing = await repository.unchanged(session, held.user_id, rows)
-                pairs = [(row[0], vector) for row, vector in encoded if vector is not None and row[0] in standing]
-                await repository.write_vectors(session, held.user_id, pairs, self._model)
-            made += len(pairs)
-
-    async def _encode_each(self, rows: Sequence[Row]) -> list[tuple[Row, FloatArray | None]]:
-        """Rows of ``unembedded`` with their vectors, None where the embedder refuses the text.
-
-        Raises:
-            TryLater: the embedder is out.
-        """
-        texts = [semantic_text(row[2], row[1]) for row in rows]
-        try:
-            async with asyncio.timeout(self._patience * MOST_BATCHES):
-                return list(zip(rows, await self._encoder.documents(texts), strict=True))
-        except TimeoutError:
-            raise TryLater("The embedding model does not answer.") from None
-        except EmbeddingError as error:
-            if not error.text_at_fault:
-                raise TryLater(error.detail) from None
-            if len(rows) == 1:
-                log.warning("text refused", trace=str(rows[0][0]), error=error.detail)
-                return [(rows[0], None)]
-        return [pair for row in rows for pair in await self._encode_each([row])]
 
     async def get(self, principal: Principal, user: str, trace_id: UUID) -> TraceOut:
         """A trace.
@@ -243,10 +197,13 @@ class MemoryService:
         user_id = user_uuid(principal.space_id, user)
         before = await self.get(principal, user, trace_id)
         changed = self._changed(principal, before, patch)
-        text = semantic_text(changed.content, changed.speaker)
+        said = semantic_text(before.content, before.speaker)
         # Else the vectors stay: they say the same, and may be the caller's own.
-        outdated = not before.vectors or text != semantic_text(before.content, before.speaker)
-        vector = await self._encode_one(text) if changed.vectors and outdated else None
+        outdated = not before.vectors or semantic_text(changed.content, changed.speaker) != said
+        changed = replace(changed, supplied=not outdated)
+        draft = Draft(trace=changed)
+        if changed.vectors and outdated:
+            await self._encode([draft])
         now, operation_id = clock.now(), None
         try:
             async with self._database.writing(principal.space_id) as session:
@@ -254,14 +211,18 @@ class MemoryService:
                 if not await repository.change_trace(session, user_id, changed, now, before.updated_at):
                     raise Conflict("The trace was changed or forgotten meanwhile; read it again and repeat.")
                 await repository.change_body(session, user_id, changed, changed.occurred_at or before.created_at)
+                around = [trace_id]
                 if changed.conversation_id != before.conversation_id:
+                    around += await repository.neighbours(session, user_id, around)
                     await repository.move_trace(session, user_id, trace_id, changed.conversation_id, now)
-                if vector is not None:
-                    await repository.write_vectors(session, user_id, [(trace_id, vector)], self._model)
-                elif outdated or not changed.vectors:
-                    await repository.drop_vectors(session, user_id, trace_id)
-                    if changed.vectors:
-                        operation_id = await self._leave(session, principal.space_id, user_id, [trace_id], now)
+                left = await self._replace_vectors(session, user_id, before, draft, outdated=outdated)
+                await self.maker.settle(session, user_id, around, changed=True)
+                if changed.content != before.content or changed.kind != before.kind:
+                    await self.linker.leave_some(session, principal.space_id, user_id, [trace_id], now)
+                if draft.vector is not None:
+                    await self.maker.leave_for_others(session, principal.space_id, user_id, [trace_id], now)
+                if left:
+                    operation_id = await self._leave(session, principal.space_id, user_id, [trace_id], now)
         except psycopg.errors.UniqueViolation:
             raise Conflict(
                 "The user has another trace that would be the same (by external_id, or by its text)."
@@ -270,31 +231,23 @@ class MemoryService:
             await self._bell.ring(operation_id)
         return await self.get(principal, user, trace_id)
 
-    async def _encode_one(self, text: str) -> FloatArray | None:
-        """The vector of a text, None if the encoder failed."""
-        vectors = await self._encode_in_time([text])
-        return None if vectors is None else vectors[0]
-
-    async def _encode_in_time(self, texts: Sequence[str]) -> FloatArray | None:
-        """The vectors of texts, one a row; None if the encoder failed or is still at it after its time.
-
-        While it hangs, nobody but one at a time waits for it.
-        """
-        if not self._waits.ask():
-            return None
-        try:
-            async with asyncio.timeout(self._patience):
-                vectors = await self._encoder.documents(texts)
-        except TimeoutError:
-            self._waits.failed()
-            log.warning("encoder failed", error=f"no answer within {self._patience:g} s (EMBEDDING_TIMEOUT_SECONDS)")
-            return None
-        except EmbeddingError as error:
-            self._waits.answered()
-            log.warning("encoder failed", error=error.detail)
-            return None
-        self._waits.answered()
-        return vectors
+    async def _replace_vectors(
+        self, session: WriteSession, user_id: UUID, before: TraceOut, draft: Draft, *, outdated: bool
+    ) -> bool:
+        """What a change means for the vectors of a trace; whether some are left to an operation."""
+        assert draft.trace is not None  # noqa: S101 - a change is of a trace
+        changed, heads = draft.trace, heads_for(draft.trace, self.maker.heads)
+        if outdated or not changed.vectors:
+            await repository.drop_vectors(session, user_id, changed.id)
+            if draft.vector is not None:
+                first = Vector(changed.id, HEADS["semantic"], 0, None, None, draft.vector)
+                await repository.write_vectors(session, user_id, [first, *(draft.pieces or [])], self._model)
+            return changed.vectors and (not draft.complete or "entity" in heads)
+        if heads == heads_for(before, self.maker.heads):
+            return False
+        if "entity" not in heads:
+            await repository.drop_vectors(session, user_id, changed.id, ["entity"])
+        return "entity" in heads
 
     async def _read(self, body: RememberIn) -> list[Draft]:
         """Judges each trace by itself."""
@@ -305,7 +258,7 @@ class MemoryService:
             try:
                 draft.given = self._trace_of(raw, body)
                 if draft.given.embedding is not None:
-                    draft.vector = supplied(draft.given.embedding, self._model.dim)
+                    draft.vector, draft.pieces = supplied(draft.given.embedding, self._model.dim), []
             except ValidationError as error:
                 whole = "The trace" if body.messages is None else "The message"
                 draft.reject(complaint(error, whole)[1], _shown_id(raw))
@@ -351,7 +304,7 @@ class MemoryService:
             speaker=given.speaker or None,
             conversation_id=conversation_id,
             external_id=given.external_id,
-            language=given.language or self._settings.memory_language,
+            language=given.language or self._language_of(given.content),
             occurred_at=given.occurred_at,
             salience=salience,
             salience_given=given.salience is not None,
@@ -369,7 +322,12 @@ class MemoryService:
             vectors=salience >= self._settings.memory_salience_write_threshold,
             source=given.source,
             meta=given.meta or {},
+            supplied=given.embedding is not None,
         )
+
+    def _language_of(self, text: str) -> str:
+        told = detect(text) if self._settings.memory_detect_language == "auto" else None
+        return told or self._settings.memory_language
 
     async def _find_known(self, space_id: UUID, user_id: UUID, drafts: Sequence[Draft]) -> None:
         """Answers for traces that are remembered already, before anything is encoded."""
@@ -385,16 +343,20 @@ class MemoryService:
                 _same_as(draft, *found)
 
     async def _encode(self, pending: Sequence[Draft]) -> bool:
-        """Gives drafts their vectors; whether the encoder failed, which leaves them to an operation."""
+        """Gives drafts their vectors, the first of all before further pieces; whether the encoder failed.
+
+        What is missing then is left to an operation.
+        """
         traces = [draft.trace for draft in pending if draft.trace is not None]
         if not traces:
             return False
-        vectors = await self._encode_in_time([semantic_text(trace.content, trace.speaker) for trace in traces])
+        vectors = await self.maker.in_time([semantic_text(trace.content, trace.speaker) for trace in traces])
         if vectors is None:
             return True
-        for draft, vector in zip(pending, vectors, strict=True):
-            draft.vector = vector
-        return False
+        pieces, failed = await self.maker.pieces_in_time(traces)
+        for draft, trace, vector in zip(pending, traces, vectors, strict=True):
+            draft.vector, draft.pieces = vector, pieces.get(trace.id)
+        return failed
 
     async def _write(
         self,
@@ -414,7 +376,8 @@ class MemoryService:
             for d in drafts
             if d.is_new and d.trace is not None and d.trace.vectors and d.vector is not None
         ]
-        with_vector = {trace_id for trace_id, _ in vectors}
+        pieces = [piece for d in drafts if d.is_new for piece in d.pieces or []]
+        complete = {d.trace.id for d in drafts if d.trace is not None and d.trace.vectors and d.complete}
         async with self._database.writing(principal.space_id) as session:
             written: dict[UUID, Written] = {}
             if new:
@@ -422,20 +385,30 @@ class MemoryService:
                 written = await repository.write_traces(
                     session, principal.space_id, user_id, new, vectors, self._model, now
                 )
-            answers = [_answer(draft, written, with_vector) for draft in drafts]
-            left = [a.trace_id for a in answers if a.vectors == "pending" and a.trace_id is not None]
+                if pieces:
+                    await repository.write_vectors(session, user_id, pieces, self._model)
+                if vectors:
+                    await self.maker.settle(session, user_id, [trace_id for trace_id, _ in vectors], changed=False)
+            answers = [_answer(draft, written, complete) for draft in drafts]
+            with_vector = {trace_id for trace_id, _ in vectors}
+            # The others are linked once they have their vectors.
+            linked = [t.id for t in new if written[t.id].stored and (t.id in with_vector or not t.vectors)]
+            await self.linker.leave(session, principal.space_id, user_id, linked, now)
+            pending = [a.trace_id for a in answers if a.vectors == "pending" and a.trace_id is not None]
+            about = [trace.id for trace in new if written[trace.id].stored and self.maker.wants_entity(trace)]
+            left = list(dict.fromkeys([*pending, *about]))
             operation_id = await self._leave(session, principal.space_id, user_id, left, now) if left else None
             if all(answer.status == "rejected" for answer in answers):
                 raise _none_accepted(drafts, body)
-            status = 201 if waited or not left else 202
+            status = 201 if waited or not pending else 202
             out = RememberOut(
-                traces=answers, operation_id=operation_id, degraded=["encoder"] if failed and left else []
+                traces=answers, operation_id=operation_id, degraded=["encoder"] if failed and pending else []
             )
             await claim.keep(session, status, out.model_dump())
         return status, out
 
     async def _leave(
-        self, session: Any, space_id: UUID, user_id: UUID, trace_ids: Sequence[UUID], now: datetime
+        self, session: WriteSession, space_id: UUID, user_id: UUID, trace_ids: Sequence[UUID], now: datetime
     ) -> UUID:
         operation_id = uuid7(now)
         await operations.insert(session, operation_id, space_id, EMBED, now, user_id=user_id, trace_ids=trace_ids)
@@ -459,9 +432,9 @@ def trace_out(row: Sequence[Any]) -> TraceOut:
     )  # fmt: skip
 
 
-def _answer(draft: Draft, written: dict[UUID, Written], with_vector: set[UUID]) -> TraceAnswer:
+def _answer(draft: Draft, written: dict[UUID, Written], complete: set[UUID]) -> TraceAnswer:
     if draft.twin is not None:
-        first = _answer(draft.twin, written, with_vector)
+        first = _answer(draft.twin, written, complete)
         return (
             first if first.status == "rejected" else first.model_copy(update={"status": "duplicate", "vectors": None})
         )
@@ -471,8 +444,8 @@ def _answer(draft: Draft, written: dict[UUID, Written], with_vector: set[UUID]) 
     trace, outcome = draft.trace, written[draft.trace.id]
     if not outcome.stored and outcome.existing_id is not None:
         _same_as(draft, outcome.existing_id, outcome.existing_digest or b"")
-        return _answer(draft, written, with_vector)
-    vectors = "stored" if trace.id in with_vector else "pending" if trace.vectors else "skipped"
+        return _answer(draft, written, complete)
+    vectors = "stored" if trace.id in complete else "pending" if trace.vectors else "skipped"
     return TraceAnswer(trace_id=trace.id, external_id=trace.external_id, status="stored", vectors=vectors)
 
 

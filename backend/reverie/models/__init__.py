@@ -3,7 +3,8 @@
 from reverie.models.base import Base
 from reverie.models.body import MemoryBody
 from reverie.models.edge import MemoryEdge
-from reverie.models.embedding import MemoryEmbedding, Model
+from reverie.models.embedding import MemoryEmbedding, Model, Reembedding
+from reverie.models.index import MemoryIndex
 from reverie.models.operation import IdempotencyKey, Operation
 from reverie.models.partition import MemoryPartition
 from reverie.models.receipt import ForgetReceipt
@@ -19,10 +20,12 @@ __all__ = [
     "MemoryBody",
     "MemoryEdge",
     "MemoryEmbedding",
+    "MemoryIndex",
     "MemoryPartition",
     "MemoryTrace",
     "MemoryUser",
     "Model",
     "Operation",
+    "Reembedding",
     "Space",
 ]

@@ -14,13 +14,19 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import BIT
 from sqlalchemy.orm import Mapped, mapped_column
 
-from reverie.models.base import WALLED, Base, SmallInt
+from reverie.models.base import WALLED, Base, BigInt, SmallInt
 
 
 class Model(Base):
-    """An embedding model at one dimension and precision. At most one is active: the one that questions are asked of."""
+    """An embedding model at one dimension and precision. At most one is active: the one that questions are asked of.
+
+    ``heads`` are those that the store was filled with, or will be by operations that are accepted. ``wanted``: what is
+    written is to have its vectors, at once or by an operation. That is the active one, and for a moment before it
+    becomes active the next one.
+    """
 
     __tablename__ = "model"
     __table_args__ = (
@@ -36,13 +42,47 @@ class Model(Base):
     precision: Mapped[str]
     active: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime]
+    heads: Mapped[list[str]] = mapped_column(server_default=text("'{}'::text[]"))
+    wanted: Mapped[bool] = mapped_column(server_default=text("false"))
+
+
+class Reembedding(Base):
+    """How far the vectors of a model have come that are being made, or removed. There is no row once that is done.
+
+    Attributes:
+        state: being made in three passes over all traces, or dropped.
+        traces: how many of about ``total`` the pass has looked at, up to (``after_user``, ``after_trace``).
+        made: traces that got their vectors; ``refused``: those whose text the model did not take.
+        seen_at: when it last went on.
+    """
+
+    __tablename__ = "reembedding"
+    __table_args__ = (
+        CheckConstraint("state IN ('filling', 'catching up', 'closing', 'dropping')", name="state"),
+        ForeignKeyConstraint(["model_id"], ["model.id"], ondelete="CASCADE"),
+    )
+
+    model_id: Mapped[SmallInt] = mapped_column(primary_key=True, autoincrement=False)
+    state: Mapped[str]
+    traces: Mapped[BigInt] = mapped_column(server_default=text("0"))
+    total: Mapped[BigInt] = mapped_column(server_default=text("0"))
+    made: Mapped[BigInt] = mapped_column(server_default=text("0"))
+    refused: Mapped[BigInt] = mapped_column(server_default=text("0"))
+    after_user: Mapped[UUID | None]
+    after_trace: Mapped[UUID | None]
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
 
 
 class MemoryEmbedding(Base):
     """One piece of a trace as one model sees it through one head: halfvec at fp16, vector at fp32.
 
+    Pieces from 1 on are the characters of the content from ``begins`` up to but without ``ends``; piece 0 is the
+    beginning or the whole.
+
     Both columns are STORAGE PLAIN and without a dimension, for each model has its own; the indexes stand on each
-    partition and name the model as a literal.
+    partition and name the model as a literal. ``bits`` are the signs of the vector (pgvector's ``binary_quantize``); a
+    row that is older than the column has none until an index over its partition's bits pays.
     """
 
     __tablename__ = "memory_embedding"
@@ -63,3 +103,6 @@ class MemoryEmbedding(Base):
     kind: Mapped[SmallInt]
     vec: Mapped[Any | None] = mapped_column(HALFVEC)
     vec_fp32: Mapped[Any | None] = mapped_column(VECTOR)
+    bits: Mapped[Any | None] = mapped_column(BIT(varying=True))
+    begins: Mapped[int | None]
+    ends: Mapped[int | None]

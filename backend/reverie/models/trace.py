@@ -14,7 +14,9 @@ from reverie.models.base import WALLED, Base, Real
 class MemoryTrace(Base):
     """A trace. ``id`` is a uuid v7 of ``created_at``; ``identity`` is null for one that is never a duplicate.
 
-    ``digest`` is the keyed hash of the content alone; ``vectors`` is false where the salience kept it from getting any.
+    ``digest`` is the keyed hash of the content alone; ``vectors`` is false where the salience kept it from getting any;
+    ``follows`` is the trace before it in its conversation, as its `next` edge says; ``asks`` is
+    whether a question mark stands in it; ``supplied`` says that its vector is the caller's own, and never made here.
     """
 
     __tablename__ = "memory_trace"
@@ -67,3 +69,6 @@ class MemoryTrace(Base):
     provenance: Mapped[dict[str, Any] | None]
     updated_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
+    follows: Mapped[UUID | None]
+    asks: Mapped[bool] = mapped_column(server_default=text("false"))
+    supplied: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, ForeignKey, Index, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from reverie.models.base import WALLED, Base, BigInt
@@ -14,7 +14,9 @@ class MemoryUser(Base):
 
     ``user_id`` is a function of (space, ``external_id``), so its primary key makes that pair unique too.
     ``version`` is raised by every write and keys the recall cache; ``traces`` and ``words`` are the size of the user's
-    text collection, as BM25 needs it (words: the sum of ``memory_body.words``).
+    text collection, as BM25 needs it (words: the sum of ``memory_body.words``). ``languages`` are those that any of the
+    traces was ever written in. Of a large user, ``terms`` are the keys (``reverie_term_key``) of the words that are not
+    rare, ascending, and ``term_traces`` in how many traces each stood when there were ``counted`` traces.
     """
 
     __tablename__ = "memory_user"
@@ -33,5 +35,9 @@ class MemoryUser(Base):
     version: Mapped[BigInt] = mapped_column(server_default=text("0"))
     traces: Mapped[BigInt] = mapped_column(server_default=text("0"))
     words: Mapped[BigInt] = mapped_column(server_default=text("0"))
+    languages: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    counted: Mapped[BigInt] = mapped_column(server_default=text("0"))
+    terms: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default=text("'{}'"))
+    term_traces: Mapped[list[int]] = mapped_column(ARRAY(Integer), server_default=text("'{}'"))
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

@@ -26,6 +26,7 @@ _RESULT: dict[str, Any] = {name: TRACE[name] for name in _SHOWN} | {
     "via": [],
     "tier": TRACE["tier"],
     "meta": TRACE["meta"],
+    "repeats": [],
 }
 FOUND: dict[str, Any] = {
     "query": QUESTION,
@@ -42,7 +43,10 @@ EXPLAINED: dict[str, Any] = FOUND | {
     "explain": {
         "arms": {"semantic": {"candidates": 100, "milliseconds": 4.2, "failed": None}},
         "plan": "exact",
+        "rows": 2760,
         "stages": {"question": 0.1, "arms": 4.6},
         "shares": {TRACE_ID: {"semantic": 0.35, "lexical": 0.18}},
+        "ranks": {TRACE_ID: {"semantic": 1, "lexical": 2}},
+        "pieces": {TRACE_ID: {"head": "semantic", "piece": 0}},
     }
 }

@@ -1,39 +1,58 @@
 """Recall: the arms side by side, fused, read, answered. An arm that fails or is late leaves it to the others."""
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 from uuid import UUID
-
-import psycopg
-import structlog
-from psycopg_pool import PoolTimeout
 
 from reverie.auth.principal import Principal
 from reverie.core import clock
 from reverie.core.config import Settings
-from reverie.core.database import Database
-from reverie.core.errors import Invalid, Unavailable
+from reverie.core.database import Database, Reads
+from reverie.core.errors import Invalid
 from reverie.core.ids import lower_bound, user_uuid
 from reverie.core.kinds import HEADS, KINDS, RECALLED_KINDS
 from reverie.core.metrics import Metrics
-from reverie.core.telemetry import reason
 from reverie.embedding.encoder import Encoder
 from reverie.embedding.fit import supplied
-from reverie.embedding.protocol import EmbeddingError
+from reverie.embedding.reranking.service import Reranking
 from reverie.memories.model import Model
-from reverie.recall import candidates, fuse, lexical, vectors
+from reverie.recall import candidates, edges, fuse, times
+from reverie.recall.answer import Answer, edges_among, explanation, result, size, via
+from reverie.recall.arms import EDGES, LEXICAL, SEMANTIC, Arms
 from reverie.recall.bounds import admissible, rare_clauses
+from reverie.recall.cache import Cache, Looking
+from reverie.recall.cache import key_of as question_key
+from reverie.recall.edges import Reached
+from reverie.recall.features import Asked
 from reverie.recall.filters import jsonpath
-from reverie.recall.recipes import RECIPES, Recipe
-from reverie.recall.schemas import EdgeOut, RecallIn, RecallOut, RecallQuery, Result
-from reverie.recall.types import Arm, Bounds, Edge, Found, Question, Scored, Trace, key_of, trace_of
+from reverie.recall.fold import said_once
+from reverie.recall.indexes import Indexes
+from reverie.recall.pool import Pool, best, pool
+from reverie.recall.ranker import Ranker
+from reverie.recall.ranking import Ranking
+from reverie.recall.recipes import RECIPES
+from reverie.recall.rerank import passages, rerank
+from reverie.recall.schemas import RecallIn, RecallQuery
+from reverie.recall.types import Arm, Bounds, Candidate, Edge, Key, Question, Scored, Trace, trace_of
 from reverie.text.fields import EARLIEST
-from reverie.working.focus import Focus, Focused
+from reverie.text.names import name_words
+from reverie.working.focus import Focus
 
-log = structlog.get_logger(__name__)
+SEEDS: Final = 10
+"""Candidates from which recall spreads over the edges."""
+
+SPARE: Final = 4
+"""Results that are read beyond those wanted, in place of such as only repeat another."""
+
+
+class Chosen(NamedTuple):
+    """A result: its score, its row, and the traces that only repeat it."""
+
+    scored: Scored
+    trace: Trace
+    repeats: list[UUID]
 
 
 class Stopwatch:
@@ -58,64 +77,133 @@ class RecallService:
     """Finds what was remembered."""
 
     def __init__(
-        self, settings: Settings, database: Database, encoder: Encoder, model: Model, focus: Focus, metrics: Metrics
-    ) -> None:
+        self, settings: Settings, database: Database, encoder: Encoder, model: Model, focus: Focus, metrics: Metrics,
+        rankers: Mapping[str, Ranker], reranking: Reranking,
+    ) -> None:  # fmt: skip
         self._database = database
         self._metrics = metrics
-        self._encoder = encoder
         self._model = model
-        self._focus = focus
+        self._rankers = rankers
+        self._cache: Cache[Answer] = Cache()
+        self._reranking = reranking
+        self._rerank_candidates = settings.rerank_candidates
+        self._rerank_seconds = settings.rerank_seconds
         self._k = settings.memory_k
         self._language = settings.memory_language
         self._timeout = settings.memory_recall_timeout_seconds
-        self._plan = vectors.plan_for(settings.memory_hnsw)
+        indexes = Indexes(database, settings.memory_hnsw)
+        self._arms = Arms(database, encoder, model, indexes, focus, metrics, self._timeout)
 
-    async def recall(self, principal: Principal, asked: RecallQuery) -> RecallOut:
-        """Answers a question.
+    async def recall(self, principal: Principal, asked: RecallQuery) -> Answer:
+        """Answers a question: what :class:`~reverie.recall.schemas.RecallOut` describes, made without it.
 
         Raises:
             Invalid: the caller's vector does not fit.
             Unavailable: no arm could answer.
         """
         watch = Stopwatch()
-        space_id, recipe = principal.space_id, RECIPES[asked.recipe]
+        space_id = principal.space_id
         names = {user_uuid(space_id, name): name for name in asked.user_id}
-        question = await self._question(space_id, list(names), asked)
-        watch.lap("question")
-        arms = await self._search(space_id, question, recipe)
-        watch.lap("arms")
-        base = fuse.weigh(arms)
-        focus = arms["focus"].scores if "focus" in arms else {}
-        keys = fuse.shortlist(base, focus, max(recipe.shortlist, question.k), question.k)
-        watch.lap("shortlist")
-        known = {key: one for arm in arms.values() for key, one in arm.candidates.items()}
-        standing = [known[key] for key in keys if key in known]
-        if unknown := [key for key in keys if key not in known]:
-            others = await candidates.weighable(self._database, space_id, unknown, self._timeout)
-            standing += [one for one in others if admissible(one, question.bounds)]
-        watch.lap("candidates")
-        if recipe.fused:
-            ranked = fuse.fuse(asked.q, base, arms, standing)
-        else:
-            ranked = fuse.alone(next(iter(arms.values())), standing)
-        best = [one for one in ranked if one.score >= asked.min_score][: question.k]
-        watch.lap("fuse")
-        traces, edges = await candidates.results(self._database, space_id, [one.key for one in best], self._timeout)
-        best = [one for one in best if one.key in traces]
-        watch.lap("results")
+        key = question_key(space_id, asked)
+        known = await self._cache.find(self._database, space_id, list(names), key, self._timeout)
+        if known is not None:
+            return known | {"took_ms": watch.total()}
+        looking = Looking(self._database, list(names))
+        question, arms, found, reached = await self.gather(principal, asked, watch, looking)
+        chosen, links, degraded = await self._chosen(space_id, asked, question.k, arms, found, watch)
         self._metrics.recall(watch.laps)
-        return RecallOut(
-            query=asked.q,
-            k=question.k,
-            heads=asked.heads or ["semantic"],
-            results=[_result(one, traces[one.key], fuse.said(arms.values(), one.key)) for one in best],
-            edges=_among(best, edges, names),
-            degraded=[arm.name for arm in arms.values() if arm.failed],
-            took_ms=watch.total(),
-            explain=_explanation(arms, self._plan, best, watch) if asked.explain else None,
-        )
+        answer = {
+            "query": asked.q,
+            "k": question.k,
+            "heads": asked.heads or ["semantic"],
+            "results": [
+                result(
+                    one.scored,
+                    one.trace,
+                    fuse.said(arms.values(), one.scored.key),
+                    one.repeats,
+                    via(reached.get(one.scored.key), names),
+                )
+                for one in chosen
+            ],
+            "edges": edges_among([one.scored for one in chosen], links, names),
+            "degraded": [arm.name for arm in arms.values() if arm.failed] + degraded,
+            "took_ms": watch.total(),
+            "explain": explanation(arms, [one.scored for one in chosen], watch.laps) if asked.explain else None,
+        }
+        await self._keep(key, answer, looking, asked)
+        return answer
 
-    async def _question(self, space_id: UUID, user_ids: list[UUID], asked: RecallQuery) -> Question:
+    async def _chosen(
+        self, space_id: UUID, asked: RecallQuery, k: int, arms: Mapping[str, Arm], found: Pool, watch: Stopwatch
+    ) -> tuple[list[Chosen], list[Edge], list[str]]:
+        """The best ``k`` traces, the edges among those that were read, and what was not done in time."""
+        recipe = RECIPES[asked.recipe]
+        ranking = self._ranking(asked, arms, found, max(recipe.shortlist, k)) if recipe.fused else None
+        ranked = fuse.alone(next(iter(arms.values())), found.rows) if ranking is None else ranking.ordered
+        watch.lap("fuse")
+        most = self._rerank_candidates if recipe.rerank else 0
+        keys = [one.key for one in ranked[: max(k + SPARE, most)] if most or one.score >= asked.min_score]
+        traces, links = await candidates.results(self._database, space_id, keys, asked.at, self._timeout)
+        watch.lap("results")
+        degraded = []
+        if ranking is not None and most:
+            scores = await self._reranked(asked.q, [traces[key] for key in keys[:most] if key in traces])
+            if scores is None:
+                degraded.append("rerank")
+            else:
+                ranked = ranking.reranked(scores)
+            watch.lap("rerank")
+        standing = {one.key: one for one in ranked if one.key in traces and one.score >= asked.min_score}
+        read = [traces[key] for key in standing]
+        once = said_once(read) if recipe.fused else [(trace, []) for trace in read]
+        chosen = [Chosen(standing[trace.key], trace, [trace_of(one.key) for one in same]) for trace, same in once[:k]]
+        return chosen, links, degraded
+
+    async def _keep(self, key: bytes, answer: Answer, looking: Looking, asked: RecallQuery) -> None:
+        """Keeps an answer to which every arm has contributed. Explanations are asked for to see a search."""
+        # A window of time moves on with every moment, and the weights of what is in it change with what leaves it.
+        if answer["degraded"] or asked.explain or asked.time_window is not None:
+            return
+        versions = await looking.versions()
+        if versions is not None:
+            # Then "yesterday" is another day.
+            midnight = clock.now().replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+            self._cache.keep(key, answer, size(answer), versions, until=midnight)
+
+    async def gather(
+        self, principal: Principal, asked: RecallQuery, watch: Stopwatch, reads: Reads | None = None
+    ) -> tuple[Question, dict[str, Arm], Pool, dict[Key, Reached]]:
+        """All candidates of a question, before they are weighed, and how those were reached that edges lead to.
+
+        Raises:
+            Invalid, Unavailable: as :meth:`recall`.
+        """
+        space_id = principal.space_id
+        reads = reads or self._database
+        question = await self._question(reads, space_id, [user_uuid(space_id, name) for name in asked.user_id], asked)
+        watch.lap("question")
+        arms = await self._arms.search(space_id, question, RECIPES[asked.recipe], reads)
+        watch.lap("arms")
+        known = {key: one for arm in arms.values() for key, one in arm.candidates.items()}
+        known |= await self._from_focus(space_id, question, arms, known)
+        watch.lap("candidates")
+        newest = max((one.happened_at for one in known.values()), default=None)
+        spans = times.spans_for(question.text, question.now, newest)
+        found = pool(arms, known, spans)
+        hops = RECIPES[asked.recipe].hops
+        # As of a moment that is over, most edges were not there yet.
+        if not hops or asked.at is not None:
+            return question, arms, found, {}
+        first = best(found, SEEDS)
+        most = max(float(found.first[first].max(initial=0.0)), 1e-9)
+        seeds = {found.keys[place]: float(found.first[place]) / most for place in first}
+        names = edges.named(asked.q, principal.identity_key)
+        arms[EDGES], reached = await self._arms.spread(space_id, question, seeds, names, hops, reads)
+        watch.lap("edges")
+        return question, arms, pool(arms, known | arms[EDGES].candidates, spans), reached
+
+    async def _question(self, reads: Reads, space_id: UUID, user_ids: list[UUID], asked: RecallQuery) -> Question:
         vector = None
         path = None
         if isinstance(asked, RecallIn):
@@ -129,7 +217,7 @@ class RecallService:
         text, parameters = rare_clauses(asked.roles, asked.conversation_id, user_ids, path)
         only = None
         if text:
-            only = await candidates.matching(self._database, space_id, user_ids, text, parameters, self._timeout)
+            only = await candidates.matching(reads, space_id, user_ids, text, parameters, self._timeout)
         if "hot" not in asked.tiers:
             only = frozenset()
         bounds = Bounds(
@@ -139,102 +227,38 @@ class RecallService:
             since=since,
             until=asked.until,
             before=lower_bound(asked.at) if asked.at is not None else None,
+            at=asked.at,
             only=only,
         )
-        return Question(asked.q, self._language, bounds, asked.k or self._k, vector)
+        return Question(asked.q, self._language, bounds, asked.k or self._k, asked.at or clock.now(), vector)
 
-    async def _search(self, space_id: UUID, question: Question, recipe: Recipe) -> dict[str, Arm]:
-        searches: list[Awaitable[Arm]] = []
-        depth = max(recipe.depth, question.k)
-        if recipe.semantic:
-            # First: the encoder's thread works on the question while the others are sent off.
-            searches.append(self._arm("semantic", lambda: self._semantic(space_id, question, depth)))
-        if recipe.lexical:
-            searches.append(
-                self._arm(
-                    "lexical",
-                    lambda: lexical.search(self._database, space_id, question, depth, self._timeout),
-                )
-            )
-        if recipe.focus:
-            searches.append(self._focused(question.bounds))
-        arms = list(await asyncio.gather(*searches))
-        for arm in arms:
-            if arm.failed:
-                self._metrics.arm_failed(arm.name)
-        if all(arm.failed for arm in arms if arm.name != "focus"):
-            outage = self._database.outage
-            what = "No arm of recall could answer" if outage is None else outage.what
-            raise Unavailable(f"{what}; try again shortly.")
-        return {arm.name: arm for arm in arms}
+    async def _from_focus(
+        self, space_id: UUID, question: Question, arms: Mapping[str, Arm], known: Mapping[Key, Candidate]
+    ) -> dict[Key, Candidate]:
+        """What is in focus, where the arms found fewer than k.
 
-    async def _semantic(self, space_id: UUID, question: Question, depth: int) -> Found:
-        vector = question.vector if question.vector is not None else await self._encoder.question(question.text)
-        return await vectors.search(
-            self._database, space_id, question.bounds, vector, self._model, self._plan, depth, self._timeout
-        )
+        Not further: a trace that no arm found stands behind all that one did, and reading it costs a round trip.
+        """
+        focus = arms["focus"].scores if "focus" in arms else {}
+        missing = [key for key in focus if key not in known][: max(0, question.k - len(known))]
+        if not missing:
+            return {}
+        others = await candidates.weighable(self._database, space_id, missing, question.bounds.at, self._timeout)
+        return {one.key: one for one in others if admissible(one, question.bounds)}
 
-    async def _focused(self, bounds: Bounds) -> Arm:
-        """What the focus holds, be it out of date; whatever is wrong with Redis is logged there."""
-        began = time.perf_counter()
-        focused = Focused([], degraded=True)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._timeout):
-                focused = await self._focus.read(bounds.user_ids)
-        scores = {key_of(*key): 1 / (1 + rank) for rank, key in enumerate(focused.keys)}
-        return Arm("focus", scores, milliseconds=_since(began), failed="redis" if focused.degraded else None)
+    def _ranking(self, asked: RecallQuery, arms: Mapping[str, Arm], found: Pool, size: int) -> Ranking:
+        # The rankers have only learned from answers of all arms.
+        great = [arms[name] for name in (SEMANTIC, LEXICAL) if name in arms]
+        whole = len(great) > 1 and not any(arm.failed for arm in great) and bool(arms[SEMANTIC].scores)
+        rankers = self._rankers if whole else {}
+        return Ranking(Asked.read(asked.q), found, size, rankers, explain=asked.explain)
 
-    async def _arm(self, name: str, search: Callable[[], Awaitable[Found]]) -> Arm:
-        began = time.perf_counter()
-        try:
-            async with asyncio.timeout(self._timeout):
-                found = await search()
-        except (psycopg.Error, PoolTimeout, EmbeddingError, TimeoutError) as error:
-            log.warning("arm failed", arm=name, error=type(error).__name__, reason=reason(error))
-            return Arm(name, milliseconds=_since(began), failed=type(error).__name__)
-        return Arm(name, found.scores, found.candidates, found.most, _since(began))
+    async def _reranked(self, question: str, traces: Sequence[Trace]) -> dict[Key, float] | None:
+        """What the reranker says of traces; None if it does not say it in time."""
+        read = passages([one.content for one in traces], [one.speaker for one in traces], name_words(question))
+        scores = await rerank(self._reranking, question, read, self._rerank_seconds)
+        return None if scores is None else {one.key: score for one, score in zip(traces, scores, strict=True)}
 
 
 def _back(moment: datetime, window: timedelta) -> datetime:
     return moment - window if moment - EARLIEST > window else EARLIEST
-
-
-def _since(began: float) -> float:
-    return round((time.perf_counter() - began) * 1000, 3)
-
-
-def _result(one: Scored, trace: Trace, said: dict[str, float]) -> Result:
-    return Result(
-        trace_id=trace_of(one.key), user_id=trace.user, external_id=trace.external_id, content=trace.content,
-        kind=trace.kind, role=trace.role, speaker=trace.speaker, conversation_id=trace.conversation_id,
-        created_at=trace.created_at, occurred_at=trace.occurred_at, salience=round(trace.salience, 6),
-        score=round(one.score, 6), scores=_rounded(said), via=[],
-        tier="hot", meta=trace.meta,
-    )  # fmt: skip
-
-
-def _rounded(scores: dict[str, float]) -> dict[str, float]:
-    return {name: round(score, 6) for name, score in scores.items()}
-
-
-def _among(best: Sequence[Scored], edges: Sequence[Edge], names: dict[UUID, str]) -> list[EdgeOut]:
-    shown = {trace_of(one.key) for one in best}
-    return [
-        EdgeOut(user_id=names[edge.user_id], src=edge.src, dst=edge.dst, type=edge.type, weight=edge.weight)
-        for edge in edges
-        if edge.src in shown and edge.dst in shown
-    ]
-
-
-def _explanation(arms: dict[str, Arm], plan: str, best: Sequence[Scored], watch: "Stopwatch") -> dict[str, object]:
-    return {
-        "arms": {
-            arm.name: {"candidates": len(arm.scores), "milliseconds": arm.milliseconds, "failed": arm.failed}
-            for arm in arms.values()
-        },
-        "plan": plan,
-        "stages": watch.laps,
-        "shares": {
-            str(trace_of(one.key)): {name: round(share, 6) for name, share in one.shares.items()} for one in best
-        },
-    }

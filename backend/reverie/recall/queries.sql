@@ -1,45 +1,191 @@
 -- Recall: the arms and what they are joined with. Every block names the users; row-level security stands behind.
--- {clauses} are the bounds that a question has (recall/bounds.py), each with its parameters.
+-- {clauses} are the bounds that a question has (recall/bounds.py), each with its parameters. Where a question is asked as
+-- of a moment, what was changed since is not seen: what it said then is not kept.
 
 -- name: vectors
--- The vectors of the users that are nearest. With {vector} the bare column, every one is read, index-only from the
--- covering index of the model; with the cast that the HNSW index has, the scan of that goes on until enough rows pass
--- the bounds.
+-- The traces whose vectors are nearest, each with the best of its pieces, from the parts of a plan (recall/planner.py).
+-- Beside each: whether a part that gave as many rows as were asked for may hold nearer traces behind them; how many rows
+-- are as near as the last trace; the fewest rows that a part gave which may end early; how many traces the users have.
 -- What fusion needs to know of each candidate comes along, one look-up a key, whatever the statistics say: as a plain
 -- join, a plan made when the table was nearly empty starts from all traces of the store. The order within, which only
 -- the primary key has, keeps it from other indexes on the user.
-SELECT uuid_send(n.user_id) || uuid_send(n.trace_id), 1 - n.distance, t.role, t.speaker, t.length, t.kind, t.happened_at
-FROM (
-    SELECT user_id, trace_id, {vector} <=> %b AS distance
-    FROM memory_embedding
-    WHERE model_id = {model} AND user_id = ANY(%b) AND head = ANY(%b) {clauses}
-    ORDER BY distance
-    LIMIT %b
-) n
+WITH near AS MATERIALIZED (
+{legs}
+),
+best AS MATERIALIZED (
+    SELECT DISTINCT ON (user_id, trace_id) user_id, trace_id, head, piece, distance
+    FROM near
+    ORDER BY user_id, trace_id, distance
+),
+chosen AS MATERIALIZED (SELECT * FROM best ORDER BY distance LIMIT %b)
+SELECT uuid_send(n.user_id) || uuid_send(n.trace_id), 1 - n.distance, n.head, n.piece,
+       (SELECT bool_or(part.last < c.last OR c.traces < %b)
+        FROM (SELECT max(distance) AS last FROM near GROUP BY leg HAVING count(*) >= %b) part,
+             (SELECT max(distance) AS last, count(*) AS traces FROM chosen) c),
+       (SELECT count(*) FROM near WHERE distance <= (SELECT max(distance) FROM chosen)),
+       {fewest},
+       (SELECT coalesce(sum(traces), 0)::bigint FROM memory_user WHERE user_id = ANY(%b)),
+       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.asks, uuid_send(t.user_id) || uuid_send(t.follows)
+FROM chosen n
 CROSS JOIN LATERAL (
     SELECT * FROM memory_trace m
     WHERE m.user_id = n.user_id AND m.id >= n.trace_id ORDER BY m.user_id, m.id LIMIT 1
 ) t
-WHERE t.id = n.trace_id AND t.deleted_at IS NULL
+WHERE t.id = n.trace_id AND t.deleted_at IS NULL AND (t.updated_at < %b::timestamptz) IS NOT FALSE
 
--- name: hnsw_settings
-SELECT set_config('hnsw.ef_search', '200', true), set_config('hnsw.iterative_scan', 'strict_order', true)
+-- name: vectors_exact
+-- Every vector within the bounds, index-only from the covering index of the model. The heads are literals: as a
+-- parameter they are taken for ten, and with a bound on ids the primary key and the heap seem to cost less.
+(SELECT {leg} AS leg, user_id, trace_id, head, piece, {column} <=> %b AS distance
+ FROM memory_embedding
+ WHERE model_id = {model} AND user_id = ANY(%b) AND head IN ({heads}) {span} {clauses}
+ ORDER BY distance
+ LIMIT %b)
+
+-- name: vectors_bits
+-- The signs of every vector within the bounds, index-only; then those with the fewest that differ, by their vectors.
+(SELECT {leg} AS leg, c.user_id, c.trace_id, c.head, c.piece, e.vector <=> %b AS distance
+ FROM (
+    SELECT user_id, trace_id, head, piece
+    FROM memory_embedding
+    WHERE model_id = {model} AND user_id = ANY(%b) AND head IN ({heads}) {span} {clauses}
+    -- Computed once a query; without the sub-select once a row.
+    ORDER BY bits <~> (SELECT binary_quantize(%b::{type})) LIMIT %b
+ ) c
+ CROSS JOIN LATERAL (
+    SELECT {column} AS vector FROM memory_embedding m
+    WHERE m.user_id = c.user_id AND m.trace_id = c.trace_id AND m.head = c.head AND m.model_id = {model}
+      AND m.piece = c.piece {span}
+ ) e
+ ORDER BY distance
+ LIMIT %b)
+
+-- name: vectors_hnsw
+-- The nearest within the bounds by the HNSW index of the user, which its literals name; the scan goes on until enough
+-- pass the bounds.
+(SELECT {leg} AS leg, user_id, trace_id, head, piece, {column}::{type}({dim}) <=> %b AS distance
+ FROM memory_embedding
+ WHERE model_id = {model} AND user_id = '{user}'::uuid AND head = {heads} {span} {clauses}
+ ORDER BY distance
+ LIMIT %b)
+
+-- name: span
+AND trace_id >= '{lower}'::uuid AND trace_id < '{upper}'::uuid
+
+-- name: from_id
+AND trace_id >= '{lower}'::uuid
+
+-- name: to_id
+AND trace_id < '{upper}'::uuid
+
+-- name: sifted
+-- In a hash table that every row is looked for in; as it is written without IS TRUE, each of these ids is looked up.
+AND (trace_id IN (SELECT unnest(%b::uuid[]))) IS TRUE
+
+-- name: fewest
+(SELECT min((SELECT count(*) FROM near WHERE near.leg = w.leg)) FROM unnest('{{legs}}'::int[]) AS w (leg))
+
+-- name: graph_settings
+-- No sort where an index gives the order; the graph is walked on until enough rows are within the bounds.
+SELECT set_config('enable_sort', 'off', true), set_config('hnsw.iterative_scan', 'relaxed_order', true),
+       set_config('hnsw.ef_search', %b, true), set_config('hnsw.max_scan_tuples', %b, true)
+
+-- name: indexes_mark
+-- Of no user: what is known of the large ones of the store, which is no memory.
+SELECT count(*), max(built_at) FROM memory_index
+
+-- name: indexes
+SELECT model_id, user_id, table_name, head, method, lower, upper, rows, looks, recall, kinds, moments
+FROM memory_index
 
 -- name: lexical
--- Exact BM25 over the words of the users; the function is the definer's, so that the GIN index may be used.
-SELECT uuid_send(r.user_id) || uuid_send(r.trace_id), r.score, t.role, t.speaker, t.length, t.kind, t.happened_at,
-       r.idf_mass
-FROM (SELECT coalesce(sum(traces), 0)::bigint AS traces, coalesce(sum(words), 0)::bigint AS words
-      FROM memory_user WHERE user_id = ANY(%b)) u
+-- BM25 over the words of the users; the function is the definer's, so that the GIN index may be used. The question is
+-- read in every language that their traces are in. A small word of its own language counts in no other: among German
+-- traces an English "what" would be a rare word. Its own language is what its text tells, else the one of the
+-- settings if the users have it, else the users' first.
+WITH whose AS MATERIALIZED (
+    SELECT coalesce(sum(u.traces), 0)::bigint AS traces, coalesce(sum(u.words), 0)::bigint AS words,
+           bool_or(u.traces > %b AND (u.traces > %b * u.counted OR u.counted > %b * u.traces)) AS stale
+    FROM memory_user u WHERE u.user_id = ANY(%b)
+),
+asked AS MATERIALIZED (
+    SELECT a.q, l.languages, coalesce(a.told, CASE WHEN a.usual = ANY(l.languages) THEN a.usual END, l.languages[1],
+                                      a.usual) AS own
+    FROM (SELECT %b::text, %b::text, %b::text) AS a (q, told, usual),
+         (SELECT array_agg(DISTINCT s.language) AS languages
+          FROM memory_user u, unnest(u.languages) AS s (language) WHERE u.user_id = ANY(%b)) AS l
+),
+reading AS MATERIALIZED (
+    SELECT s.language, s.language = a.own AS own, to_tsvector(s.language::regconfig, a.q) AS words,
+           a.languages IS NULL OR s.language = ANY(a.languages) AS kept
+    FROM asked a, (SELECT DISTINCT unnest(x.languages || x.own) FROM asked x) AS s (language)
+),
+meant AS (
+    SELECT array_agg(w.lexeme) AS terms, array_agg(w.place) AS places
+    FROM (
+        SELECT DISTINCT t.lexeme, t.positions[1]::integer AS place
+        FROM reading r, unnest(r.words) AS t
+        WHERE r.kept AND (r.own OR t.positions[1] IN (
+            SELECT p.place FROM reading o, unnest(o.words) AS k, unnest(k.positions) AS p (place) WHERE o.own
+        ))
+    ) AS w
+),
+phrase AS (
+    SELECT array_agg(p.q) AS queries, array_agg(p.weight) AS weights
+    FROM (
+        SELECT string_agg(DISTINCT x.q::text, '|')::tsquery AS q, f.weight
+        FROM unnest(%b::text[], %b::float8[]) WITH ORDINALITY AS f (text, weight, n)
+        CROSS JOIN reading r
+        CROSS JOIN LATERAL (SELECT phraseto_tsquery(r.language::regconfig, f.text) AS q) x
+        -- What is left of a name without small words may be a single word, which is a term already.
+        WHERE r.kept AND numnode(x.q) > CASE WHEN f.weight < 1 THEN 1 ELSE 0 END
+        GROUP BY f.n, f.weight
+    ) AS p
+)
+SELECT uuid_send(r.user_id) || uuid_send(r.trace_id), r.score, r.idf_mass, r.matched, r.phrases, w.stale,
+       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.asks, uuid_send(t.user_id) || uuid_send(t.follows)
+FROM whose w
+CROSS JOIN meant m
+CROSS JOIN phrase p
 CROSS JOIN LATERAL reverie_bm25(
-    %b, tsvector_to_array(to_tsvector(%b::regconfig, %b)), %b::smallint[], %b::timestamptz, %b::timestamptz, %b::uuid,
-    %b::uuid[], u.traces, u.words, %b, %b, %b, %b
+    %b, m.terms, %b::smallint[], %b::timestamptz, %b::timestamptz, %b::uuid, %b::uuid[], w.traces, w.words, %b, %b, %b,
+    %b, m.places, p.queries, p.weights
 ) r
 CROSS JOIN LATERAL (
     SELECT * FROM memory_trace m
     WHERE m.user_id = r.user_id AND m.id >= r.trace_id ORDER BY m.user_id, m.id LIMIT 1
 ) t
-WHERE t.id = r.trace_id AND t.deleted_at IS NULL
+WHERE t.id = r.trace_id AND t.deleted_at IS NULL AND (t.updated_at < %b::timestamptz) IS NOT FALSE
+
+-- name: count_terms
+-- In how many traces of a large user the terms stand that are not rare, from a sample that the ids draw.
+WITH due AS MATERIALIZED (
+    SELECT u.traces, least(1, %b::float8 / u.traces, %b::float8 / greatest(u.words, 1)) AS share
+    FROM memory_user u
+    WHERE u.user_id = %b AND u.traces > %b AND (u.traces > %b * u.counted OR u.counted > %b * u.traces)
+),
+sample AS MATERIALIZED (
+    SELECT b.lexemes
+    FROM due d CROSS JOIN LATERAL (
+        SELECT y.trace_id, y.lexemes FROM memory_body y WHERE y.user_id = %b
+    ) b
+    WHERE (uuid_hash_extended(b.trace_id, 7) & 1048575) < d.share * 1048576
+),
+term AS MATERIALIZED (
+    SELECT reverie_term_key(w.word) AS key, count(*) AS n
+    FROM sample s, unnest(tsvector_to_array(s.lexemes)) AS w (word)
+    GROUP BY key HAVING count(*) >= %b
+    ORDER BY n DESC LIMIT 20000
+)
+UPDATE memory_user u
+SET counted = d.traces,
+    terms = coalesce((SELECT array_agg(t.key ORDER BY t.key) FROM term t), '{}'),
+    term_traces = coalesce((
+        SELECT array_agg(least(d.traces, t.n * d.traces / (SELECT count(*) FROM sample))::integer ORDER BY t.key)
+        FROM term t
+    ), '{}')
+FROM due d
+WHERE u.user_id = %b
 
 -- name: matching
 -- The traces that pass the rarer filters, before the arms run.
@@ -48,17 +194,18 @@ WHERE user_id = ANY(%b) AND deleted_at IS NULL {clauses}
 
 -- name: candidates
 -- What fusion needs to know of traces that came another way than by an arm above.
-SELECT uuid_send(c.user_id) || uuid_send(c.trace_id), 0, t.role, t.speaker, t.length, t.kind, t.happened_at
+SELECT uuid_send(c.user_id) || uuid_send(c.trace_id),
+       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.asks, uuid_send(t.user_id) || uuid_send(t.follows)
 FROM unnest(%b::uuid[], %b::uuid[]) AS c (user_id, trace_id)
 CROSS JOIN LATERAL (
     SELECT * FROM memory_trace m
     WHERE m.user_id = c.user_id AND m.id >= c.trace_id ORDER BY m.user_id, m.id LIMIT 1
 ) t
-WHERE t.id = c.trace_id AND t.deleted_at IS NULL
+WHERE t.id = c.trace_id AND t.deleted_at IS NULL AND (t.updated_at < %b::timestamptz) IS NOT FALSE
 
 -- name: results
 -- The rows of what is answered, looked up in the same manner.
-SELECT uuid_send(c.user_id) || uuid_send(c.id), u.external_id, t.external_id, b.content, t.kind, t.role, t.speaker,
+SELECT uuid_send(c.user_id) || uuid_send(c.id), c.id::text, u.external_id, t.external_id, b.content, t.kind, t.role, t.speaker,
        t.conversation_id, t.created_at, t.occurred_at, t.salience, t.meta
 FROM unnest(%b::uuid[], %b::uuid[]) AS c (user_id, id)
 CROSS JOIN LATERAL (
@@ -70,6 +217,67 @@ CROSS JOIN LATERAL (
 ) b
 WHERE t.id = c.id AND t.deleted_at IS NULL
 
+-- name: versions
+-- What every write of a user raises: answers that were kept stand as long as it stays.
+SELECT user_id, version FROM memory_user WHERE user_id = ANY(%b)
+
 -- name: edges
 SELECT user_id, src, dst, type, weight FROM memory_edge
-WHERE user_id = ANY(%b) AND src = ANY(%b) AND dst = ANY(%b)
+WHERE user_id = ANY(%b) AND src = ANY(%b) AND dst = ANY(%b) AND (ts < %b::timestamptz) IS NOT FALSE
+
+-- name: spread
+-- What stands one or two edges away from seeds, each trace by its best path: from a node along all its edges but those
+-- of a type of which it has too many (a name that is everywhere says nothing), from the best nodes on, each as it was
+-- reached best.
+-- The trace before another in its conversation is known from its row: among very many edges to it, `next` may be last.
+WITH RECURSIVE seed AS MATERIALIZED (
+    SELECT user_id, id, weight FROM unnest(%b::uuid[], %b::uuid[], %b::real[]) AS g (user_id, id, weight)
+    UNION ALL
+    SELECT n.user_id, n.id, %b::real FROM memory_trace n
+    WHERE n.user_id = ANY(%b) AND n.identity = ANY(%b::bytea[]) AND n.deleted_at IS NULL AND n.kind = 'entity'
+),
+walk AS (
+    SELECT s.user_id, s.id, s.weight, s.id AS origin, NULL::uuid AS src, NULL::uuid AS dst, NULL::text AS type,
+           NULL::real AS link, 0 AS hops
+    FROM seed s
+    UNION ALL
+    SELECT w.user_id, x.id, (w.weight * x.weight * x.share)::real, w.origin, x.src, x.dst,
+           x.type, x.weight, w.hops + 1
+    FROM (
+        SELECT * FROM (
+            SELECT DISTINCT ON (user_id, id) * FROM walk WHERE hops < %b ORDER BY user_id, id, weight DESC, origin
+        ) b
+        ORDER BY weight DESC LIMIT {beam}
+    ) w
+    CROSS JOIN LATERAL (
+        SELECT f.id, f.src, f.dst, f.type, f.weight, count(*) OVER n AS many,
+               {share} / CASE WHEN f.back AND f.type = 'mentions' THEN count(*) OVER n ELSE 1 END AS share
+        FROM (
+            (SELECT e.dst AS id, e.src, e.dst, e.type, e.weight, false AS back
+             FROM memory_edge e WHERE e.user_id = w.user_id AND e.src = w.id LIMIT {most})
+            UNION ALL
+            (SELECT e.src, e.src, e.dst, e.type, e.weight, true
+             FROM memory_edge e WHERE e.user_id = w.user_id AND e.dst = w.id AND e.type <> 'next' LIMIT {most})
+            UNION ALL
+            (SELECT t.follows, t.follows, t.id, 'next', 1, true
+             FROM memory_trace t WHERE t.user_id = w.user_id AND t.id = w.id AND t.follows IS NOT NULL)
+        ) f
+        WINDOW n AS (PARTITION BY f.type, f.back)
+    ) x
+    WHERE x.many < {most} AND x.id <> w.origin AND (%b::uuid IS NULL OR x.id < %b::uuid)
+),
+reached AS MATERIALIZED (
+    SELECT DISTINCT ON (user_id, id) * FROM walk WHERE hops > 0 ORDER BY user_id, id, weight DESC, hops, src, dst
+)
+SELECT uuid_send(r.user_id) || uuid_send(r.id), r.weight, r.user_id, r.src, r.dst, r.type, r.link, r.hops,
+       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.asks, uuid_send(t.user_id) || uuid_send(t.follows)
+FROM reached r
+CROSS JOIN LATERAL (
+    SELECT * FROM memory_trace m WHERE m.user_id = r.user_id AND m.id >= r.id ORDER BY m.user_id, m.id LIMIT 1
+) t
+WHERE t.id = r.id AND t.deleted_at IS NULL AND t.kind = ANY(%b::text[])
+  AND (%b::timestamptz IS NULL OR t.happened_at >= %b::timestamptz)
+  AND (%b::timestamptz IS NULL OR t.happened_at < %b::timestamptz)
+  AND (%b::uuid[] IS NULL OR t.id = ANY(%b::uuid[]))
+ORDER BY r.weight DESC, r.id DESC
+LIMIT %b

@@ -11,8 +11,10 @@ RecipeName = Literal["fast", "balanced", "thorough", "vector", "lexical"]
 class Recipe:
     """Which arms run, how many candidates each brings, and whether they are fused.
 
-    ``depth`` is a number of candidates for each arm; ``shortlist`` how many of them together are weighed in full. A
-    recipe that does not fuse has one arm, whose own score and order stand.
+    ``depth`` is a number of candidates for each arm; ``shortlist`` how many of them together are weighed in full:
+    by the ranker, or by fixed weights. A recipe that does not fuse has one arm, whose own score and order stand.
+    ``hops``: how far recall spreads over the edges from what was found first, 0 for not at all; ``rerank``: a
+    cross-encoder judges the best of them.
     """
 
     semantic: bool = True
@@ -21,13 +23,15 @@ class Recipe:
     fused: bool = True
     depth: int = 100
     shortlist: int = 120
+    hops: int = 0
+    rerank: bool = False
 
 
 RECIPES: Final = MappingProxyType(
     {
         "fast": Recipe(focus=False, depth=50, shortlist=60),
         "balanced": Recipe(),
-        "thorough": Recipe(depth=200, shortlist=300),
+        "thorough": Recipe(hops=2, rerank=True),
         "vector": Recipe(lexical=False, focus=False, fused=False),
         "lexical": Recipe(semantic=False, focus=False, fused=False),
     }

@@ -1,25 +1,20 @@
 """Recall over HTTP."""
 
-from typing import Annotated
+from fastapi import APIRouter, Request
 
-from fastapi import APIRouter, Depends, Request
-
-from reverie.auth.dependencies import Reader
-from reverie.core.http import Json, answered, body_of, described, problems, query_of
+from reverie.auth.dependencies import asked_by
+from reverie.auth.principal import Principal
+from reverie.core.http import Direct, Json, answered, body_of, described, problems, query_of
 from reverie.recall import examples
 from reverie.recall.pipeline import RecallService
 from reverie.recall.schemas import RecallIn, RecallOut, RecallQuery
 
-router = APIRouter(prefix="/memory", tags=["recall"])
+router = APIRouter(prefix="/memory", tags=["recall"], route_class=Direct)
 
 
-async def recall_service(request: Request) -> RecallService:
-    """The service of this process."""
-    service: RecallService = request.app.state.recall
-    return service
-
-
-Recall = Annotated[RecallService, Depends(recall_service)]
+_reader = asked_by("read")
+_query = query_of(RecallQuery)
+_body = body_of(RecallIn)
 
 
 _FIRST = {
@@ -47,11 +42,10 @@ _FOUND = answered(
     responses={200: _FOUND, **problems(422)},
     openapi_extra=described(query=RecallQuery),
 )
-async def recall_get(
-    principal: Reader, asked: Annotated[RecallQuery, Depends(query_of(RecallQuery))], recall: Recall
-) -> Json:
+async def recall_get(request: Request) -> Json:
     """The traces that answer a question best."""
-    return Json((await recall.recall(principal, asked)).model_dump())
+    principal = await _reader(request)
+    return await _answer(request, principal, await _query(request))
 
 
 @router.post(
@@ -60,8 +54,12 @@ async def recall_get(
     responses={200: _FOUND, **problems(400, 415, 422)},
     openapi_extra=described(body=RecallIn, question=examples.PLAIN, filtered=examples.FILTERED),
 )
-async def recall_post(
-    principal: Reader, asked: Annotated[RecallIn, Depends(body_of(RecallIn))], recall: Recall
-) -> Json:
+async def recall_post(request: Request) -> Json:
     """The same with a filter over `meta`, a question of up to 100 000 characters, or the caller's own vector of it."""
-    return Json((await recall.recall(principal, asked)).model_dump())
+    principal = await _reader(request)
+    return await _answer(request, principal, await _body(request))
+
+
+async def _answer(request: Request, principal: Principal, asked: RecallQuery) -> Json:
+    service: RecallService = request.app.state.recall
+    return Json(await service.recall(principal, asked))

@@ -196,7 +196,8 @@ class EdgeOut(Answer):
 
 
 class Result(Answer):
-    """A trace that was found. ``score`` lies between 0 and 1; ``scores`` has what each arm said that found it."""
+    """A trace that was found. ``score`` lies between 0 and 1; ``scores`` has what each arm said that found it;
+    ``repeats`` are others of the same words and speaker, for which it stands."""
 
     trace_id: UUID
     user_id: str
@@ -214,6 +215,7 @@ class Result(Answer):
     via: list[EdgeOut]
     tier: str
     meta: dict[str, Any]
+    repeats: list[UUID]
 
 
 class RecallOut(Answer):

@@ -32,7 +32,11 @@ def trace_of(key: Key) -> UUID:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What may be found at all. ``before`` excludes traces remembered at or after a moment; ``only`` names the rest."""
+    """What may be found at all.
+
+    ``before`` excludes traces remembered at or after the moment ``at``, which excludes what was changed since; ``only``
+    names the rest.
+    """
 
     user_ids: list[UUID]
     kinds: list[int]
@@ -40,35 +44,44 @@ class Bounds:
     since: datetime | None = None
     until: datetime | None = None
     before: UUID | None = None
+    at: datetime | None = None
     only: frozenset[UUID] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, and how."""
+    """What is asked, and how; ``now`` is the moment from which "yesterday" counts."""
 
     text: str
     language: str
     bounds: Bounds
     k: int
+    now: datetime
     vector: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a search returns: raw scores, higher is better, the candidates where it knows their rows, and the most that
-    the question could have given."""
+    the question could have given.
+
+    Of the vector arm also its ``plan``, how many ``rows`` that looked at (an estimate, from kept counts), and for each
+    trace the number of the head and of the piece whose vector was nearest.
+    """
 
     scores: dict[Key, float]
     candidates: dict[Key, "Candidate"] = field(default_factory=dict)
     most: float = 0.0
+    plan: str = ""
+    rows: int = 0
+    pieces: dict[Key, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
     """What one way of searching found: raw scores, higher is better; ``milliseconds`` it took; why it failed.
 
-    ``most`` is the greatest score that the question could have given, where the arm knows it.
+    ``most``, ``plan``, ``rows`` and ``pieces`` as in :class:`Found`.
     """
 
     name: str
@@ -77,10 +90,15 @@ class Arm:
     most: float = 0.0
     milliseconds: float = 0.0
     failed: str | None = None
+    plan: str = ""
+    rows: int = 0
+    pieces: dict[Key, tuple[int, int]] = field(default_factory=dict)
 
 
 class Candidate(NamedTuple):
     """A trace that an arm found, with what fusion needs to know of it; ``length`` in characters.
+
+    ``asks``: whether a question mark stands in it; ``follows``: the trace before it in its conversation.
 
     A tuple, as there are hundreds in a recall: frozen dataclasses take four times as long to make.
     """
@@ -91,13 +109,16 @@ class Candidate(NamedTuple):
     length: int
     kind: str
     happened_at: datetime
+    salience: float
+    asks: bool
+    follows: Key | None
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """A trace that is answered, with its row."""
+class Trace(NamedTuple):
+    """A trace that is answered, with its row; ``id`` as text."""
 
     key: Key
+    id: str
     user: str
     external_id: str | None
     content: str

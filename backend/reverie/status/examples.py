@@ -75,6 +75,17 @@ STATUS: dict[str, Any] = {
         "schema_revision": "20261121_first_tables",
     },
     "model": {"name": "bge-small-en-v1.5", "dim": 384, "precision": "fp16"},
+    "changes": [
+        {
+            "model": {"name": "all-MiniLM-L6-v2", "dim": 384, "precision": "fp16"},
+            "state": "filling",
+            "traces": 5120,
+            "total": 12480,
+            "made": 5120,
+            "refused": 0,
+            "seen_at": "2026-08-05T18:20:32.004512Z",
+        }
+    ],
     "errors": [
         {
             "at": "2026-08-05T18:20:31.117803Z",

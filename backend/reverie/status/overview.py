@@ -23,7 +23,7 @@ from reverie.embedding.encoder import Encoder
 from reverie.memories.model import Model
 from reverie.status import repository
 from reverie.status.repository import Queue, Store
-from reverie.status.schemas import FailedOperation, ModelInUse, Pool, Sight, Status, Versions, Waiting
+from reverie.status.schemas import Change, FailedOperation, ModelInUse, Pool, Sight, Status, Versions, Waiting
 from reverie.status.schemas import Queue as QueueOut
 from reverie.status.service import StatusService
 
@@ -71,7 +71,7 @@ class Overview:
             self._readiness.ready(), _within(self._store()), _within(self._rows(space_id)), self._redis_version(),
             self._heartbeat(),
         )  # fmt: skip
-        queue, errors = rows or (None, None)
+        queue, errors, changes = rows or (None, None, None)
         parts = {name: Sight(**part.model_dump()) for name, part in ready.parts.items()}
         parts["worker"] = worker_seen(queue, heartbeat, clock.now())
         return Status(
@@ -90,6 +90,7 @@ class Overview:
             indexes=store.indexes if store else None,
             versions=_versions(store, version),
             model=self._model_in_use(),
+            changes=changes,
             errors=errors,
         )
 
@@ -113,10 +114,11 @@ class Overview:
         async with self._database.reading(None, seconds=PATIENCE) as session:
             return await repository.queue(session, clock.now())
 
-    async def _rows(self, space_id: UUID) -> tuple[Queue, list[FailedOperation]]:
+    async def _rows(self, space_id: UUID) -> tuple[Queue, list[FailedOperation], list[Change]]:
         async with self._database.reading(space_id, seconds=PATIENCE) as session:
             queue = await repository.queue(session, clock.now())
-            return queue, await repository.failed(session, space_id, MOST_ERRORS)
+            failed = await repository.failed(session, space_id, MOST_ERRORS)
+            return queue, failed, await repository.changes(session)
 
     async def _store(self) -> Store:
         async with self._database.maintenance() as connection:

@@ -11,6 +11,15 @@ SELECT count(*) FILTER (WHERE state = 'pending'), count(*) FILTER (WHERE state =
        )
 FROM operation WHERE state IN ('pending', 'running')
 
+-- name: active_model
+-- As the serving role, like that above.
+SELECT id, name, dim, precision FROM model WHERE active
+
+-- name: changes
+SELECT m.name, m.dim, m.precision, r.state, r.traces, r.total, r.made, r.refused, r.seen_at
+FROM reembedding r JOIN model m ON m.id = r.model_id
+ORDER BY m.id
+
 -- name: failed
 -- The last that failed of one space.
 SELECT finished_at, id, kind, attempts, error

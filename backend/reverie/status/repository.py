@@ -7,7 +7,8 @@ from uuid import UUID
 from reverie.core.database import Connection, ReadSession
 from reverie.core.ids import moment_of
 from reverie.core.queries import Queries
-from reverie.status.schemas import FailedOperation, IndexSize, PartitionSize, TableSize
+from reverie.memories.model import Model
+from reverie.status.schemas import Change, FailedOperation, IndexSize, ModelInUse, PartitionSize, TableSize
 
 SQL = Queries("reverie.status")
 
@@ -39,6 +40,23 @@ async def queue(session: ReadSession, now: datetime) -> Queue:
     """The operations of all spaces."""
     [row] = await session.fetch(SQL["queue"], (now,))
     return Queue(*row)
+
+
+async def active_model(session: ReadSession) -> Model | None:
+    """The model that the store has gone over to."""
+    row = await session.fetch_one(SQL["active_model"])
+    return Model(*row) if row else None
+
+
+async def changes(session: ReadSession) -> list[Change]:
+    """The models whose vectors are being made or removed."""
+    return [
+        Change(
+            model=ModelInUse(name=row[0], dim=row[1], precision=row[2]), state=row[3], traces=row[4], total=row[5],
+            made=row[6], refused=row[7], seen_at=row[8],
+        )
+        for row in await session.fetch(SQL["changes"])
+    ]  # fmt: skip
 
 
 async def failed(session: ReadSession, space_id: UUID, limit: int) -> list[FailedOperation]:

@@ -112,6 +112,18 @@ class ModelInUse(Answer):
     precision: Literal["fp16", "fp32"]
 
 
+class Change(Answer):
+    """A model whose vectors are being made in three passes, or removed (``reverie reembed``)."""
+
+    model: ModelInUse
+    state: Literal["filling", "catching up", "closing", "dropping"]
+    traces: int
+    total: int
+    made: int
+    refused: int
+    seen_at: datetime
+
+
 class FailedOperation(Answer):
     """An operation of the caller's space that was set aside."""
 
@@ -140,4 +152,5 @@ class Status(Answer):
     indexes: list[IndexSize] | None
     versions: Versions
     model: ModelInUse
+    changes: list[Change] | None
     errors: list[FailedOperation] | None

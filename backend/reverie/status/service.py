@@ -11,6 +11,8 @@ from reverie.core.outages import Trouble, trouble_of
 from reverie.core.redis import Redis
 from reverie.embedding.encoder import Encoder
 from reverie.embedding.protocol import EmbeddingError
+from reverie.memories.model import SETTINGS, Model
+from reverie.status import repository
 from reverie.status.schemas import Part, Ready
 
 PATIENCE = 3.0
@@ -23,10 +25,12 @@ class StatusService:
     KEPT = 2.0
     """Seconds for which an answer holds: nobody needs a key to ask, and every look is a text for the encoder."""
 
-    def __init__(self, database: Database, redis: Redis, encoder: Encoder) -> None:
+    def __init__(self, database: Database, redis: Redis, encoder: Encoder, model: Model) -> None:
         self._database = database
         self._redis = redis
         self._encoder = encoder
+        self._model = model
+        self._superseded: Model | None = None
         self._alone = asyncio.Lock()
         self._last: tuple[float, Ready] | None = None
 
@@ -41,6 +45,8 @@ class StatusService:
     async def _look(self) -> Ready:
         """Asks every part; PostgreSQL is needed, without Redis and the encoder the service goes on degraded."""
         postgresql, redis, encoder = await asyncio.gather(self._postgresql(), self._redis_part(), self._encoder_part())
+        if encoder.detail is None and self._superseded is not None:
+            encoder = encoder.model_copy(update={"detail": self._outdated(self._superseded)})
         parts = {"postgresql": postgresql, "redis": redis, "encoder": encoder}
         if any(part.needed and part.status == "down" for part in parts.values()):
             return Ready(status="unready", parts=parts)
@@ -50,16 +56,23 @@ class StatusService:
     async def _postgresql(self) -> Part:
         try:
             async with asyncio.timeout(PATIENCE), self._database.reading(None) as session:
-                await session.fetch(b"SELECT 1")
+                active = await repository.active_model(session)
         except (psycopg.Error, TimeoutError) as error:
             if isinstance(error, PoolTimeout | TimeoutError) and await self._lets_us_in():
                 detail = "PostgreSQL is busy: every connection is in use (DATABASE_POOL_SIZE); try again shortly."
             else:
                 detail = _said(trouble_of(error))
             return Part(status="down", needed=True, detail=detail)
+        self._superseded = active if active is not None and active.id != self._model.id else None
         # It answers, and may still refuse to store anything: what was remembered can be recalled.
         trouble = self._database.refuses_writes
         return Part(status="up", needed=True, detail=_said(trouble) if trouble else None)
+
+    def _outdated(self, active: Model) -> str:
+        return (
+            f"This process serves with {self._model.name}, and the store has gone over to {active}: set {SETTINGS} to "
+            "that and restart it; until then it finds what others remember by its words alone."
+        )
 
     async def _lets_us_in(self) -> bool:
         """Whether PostgreSQL answers on a connection beside the pool."""
@@ -79,7 +92,7 @@ class StatusService:
     async def _encoder_part(self) -> Part:
         try:
             async with asyncio.timeout(PATIENCE):
-                await self._encoder.question("ready?")
+                await self._encoder.probe()
         except (EmbeddingError, TimeoutError):
             detail = "The embedding model does not answer: recall goes by words, and vectors are made later."
             return Part(status="down", needed=False, detail=detail)

@@ -6,9 +6,15 @@ import structlog
 
 from reverie.core import clock
 from reverie.core.database import Connection, Database
+from reverie.core.ids import lower_bound
+from reverie.core.queries import Queries
 from reverie.memories.model import Model
-from reverie.tiers.indexes import Mode, add_model_indexes, build_hnsw, hnsw_due
+from reverie.tiers.building import tend
+from reverie.tiers.indexes import Mode, Partition, add_model_indexes, list_partitions
+from reverie.tiers.locks import building_if_nobody_does
 from reverie.tiers.partitions import ensure_partitions
+
+SQL = Queries("reverie.tiers")
 
 AHEAD = timedelta(weeks=4)
 """How far partitions are made ahead: a worker may be down for weeks before a write has to make its own."""
@@ -22,6 +28,7 @@ class TierService:
     def __init__(self, database: Database, hnsw: Mode) -> None:
         self._database = database
         self._hnsw = hnsw
+        self._tended: dict[tuple[str, int], int] = {}
 
     async def make_partitions(self, moment: datetime) -> None:
         """Makes the partitions of a moment and some weeks after it."""
@@ -35,19 +42,36 @@ class TierService:
         await self.make_partitions(clock.now())
 
     async def build_indexes(self, model: Model) -> list[str]:
-        """Builds the HNSW indexes that are due, one partition after the other; the partitions that got one.
+        """Builds what is due for large users, one partition after the other; the partitions that got something.
 
         While another session builds it leaves the rest to it. It may take hours.
         """
-        # Under auto every question is answered by exact search: an index that nobody reads would slow every write.
-        if self._hnsw != "always":
-            return []
+        built = []
         async with self._database.maintenance() as connection:
-            due = await hnsw_due(connection, model, self._hnsw)
-            built = [table for table in due if await build_hnsw(connection, model, table)]
+            for partition in await list_partitions(connection):
+                async with building_if_nobody_does(connection) as alone:
+                    if not alone:
+                        break
+                    if await self._tend(connection, model, partition):
+                        built.append(partition.table)
         if built:
-            log.info("hnsw built", tables=built)
+            log.info("indexes built", tables=built)
         return built
+
+    async def _tend(self, connection: Connection, model: Model, partition: Partition) -> bool:
+        """A week that is over, and in which nothing was changed since it was tended, is not looked at again."""
+        key, changes = (partition.table, model.id), await _changes(connection, partition.table)
+        if partition.upper < lower_bound(clock.now()) and self._tended.get(key) == changes:
+            return False
+        built = await tend(connection, model, partition, self._hnsw)
+        self._tended[key] = changes
+        return built
+
+
+async def _changes(connection: Connection, table: str) -> int:
+    cursor = await connection.execute(SQL["changes"], (table,))
+    row = await cursor.fetchone()
+    return int(row[0]) if row is not None else 0
 
 
 async def add_indexes(connection: Connection, model: Model) -> None:

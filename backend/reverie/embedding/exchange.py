@@ -1,0 +1,133 @@
+"""Questions to a model behind an HTTP endpoint: JSON there, bytes back, bounded in time and size."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import httpx
+
+from reverie.core.errors import SettingsError
+
+MOST_ANSWER_BYTES: Final = 64 * 1024 * 1024
+
+
+class ExchangeError(Exception):
+    """There is no answer."""
+
+
+class TooSlow(ExchangeError):  # noqa: N818 - named as it is said
+    """The answer was not there, or not all of it, when the deadline passed."""
+
+
+class TooLong(ExchangeError):  # noqa: N818
+    """The answer is longer than MOST_ANSWER_BYTES."""
+
+
+class Closed(ExchangeError):  # noqa: N818
+    """The exchange was closed."""
+
+
+class Exchange:
+    """Posts to one URL, from several threads."""
+
+    def __init__(self, url: httpx.URL, api_key: str | None, setting: str) -> None:
+        """Prepares the connections.
+
+        Args:
+            url: as :func:`endpoint_url` gives it; its user and password are sent as basic authentication.
+            api_key: sent as a bearer token.
+            setting: the name of the setting that holds the key.
+
+        Raises:
+            SettingsError: the key cannot be a header.
+        """
+        # Without user and password, which httpx would write into its log with the address.
+        self._url = url.copy_with(userinfo=b"")
+        self._client = httpx.Client(
+            headers=_headers(api_key, setting), auth=(url.username, url.password) if url.userinfo else None
+        )
+        self._closing = threading.Event()
+        self._running = 0
+        self._lock = threading.Lock()
+
+    def post(self, content: bytes, deadline: float) -> tuple[int, httpx.Headers, bytes]:
+        """Status, headers and body, all of it before ``deadline`` (of ``time.monotonic``).
+
+        Raises:
+            ExchangeError: there is none.
+            httpx.TransportError: the endpoint cannot be reached, or broke off.
+        """
+        try:
+            with (
+                self._in_use(),
+                self._client.stream("POST", self._url, content=content, timeout=_left(deadline)) as response,
+            ):
+                body = bytearray()
+                for chunk in response.iter_bytes():
+                    body += chunk
+                    _left(deadline)
+                    if len(body) > MOST_ANSWER_BYTES:
+                        raise TooLong
+                return response.status_code, response.headers, bytes(body)
+        except httpx.TimeoutException:
+            raise TooSlow from None
+
+    def pause(self, seconds: float, deadline: float) -> bool:
+        """Waits, unless that would pass the deadline or this is being closed; whether it did."""
+        return time.monotonic() + seconds < deadline and not self._closing.wait(seconds)
+
+    def close(self) -> None:
+        """Ends pauses; the connections are closed when no request is under way any more."""
+        self._closing.set()
+        with self._lock:
+            if self._running == 0:
+                self._client.close()
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        with self._lock:
+            if self._closing.is_set():
+                raise Closed
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running -= 1
+                if self._running == 0 and self._closing.is_set():
+                    self._client.close()
+
+
+def endpoint_url(url: str, path: str, setting: str) -> httpx.URL:
+    """The URL that is asked: ``url`` with ``path`` behind it, unless that is its end already.
+
+    Raises:
+        SettingsError: it is no URL of HTTP.
+    """
+    wrong = SettingsError(f"{setting}: takes a URL that begins with http:// or https://.")
+    try:
+        parsed = httpx.URL(url.strip())
+    except httpx.InvalidURL:
+        raise wrong from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise wrong
+    given = parsed.path.rstrip("/")
+    return parsed.copy_with(path=given if given.endswith(path) else f"{given}{path}")
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TooSlow
+    return left
+
+
+def _headers(api_key: str | None, setting: str) -> dict[str, str]:
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    if api_key is not None:
+        if not api_key.isascii() or not api_key.isprintable():
+            raise SettingsError(f"{setting}: takes printable ASCII characters.")
+        headers["Authorization"] = f"Bearer {api_key}"
+    return headers

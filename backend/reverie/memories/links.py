@@ -1,0 +1,305 @@
+"""Links made shortly after traces were remembered: what they mention, and what they are like.
+
+Whoever writes leaves one operation a user behind (:meth:`Linker.leave`), which rests for a while and then covers all
+that came meanwhile. A name becomes an entity once it stands in a second trace: most names never do, and the store does
+not fill with them. What a trace is like is searched exactly, and only for users for whom that is cheap.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, NamedTuple
+from uuid import UUID, uuid5
+
+from reverie.core import clock
+from reverie.core.database import Database, ReadSession, WriteSession
+from reverie.core.ids import USER_NAMESPACE, uuid7, uuid7s
+from reverie.core.kinds import KINDS, RECALLED_KINDS
+from reverie.core.queries import Queries
+from reverie.memories import repository
+from reverie.memories.identity import digest, entity_identity
+from reverie.memories.likeness import Likeness
+from reverie.memories.model import Model
+from reverie.operations import repository as operations
+from reverie.operations.repository import Leased
+from reverie.text.entities import entities
+
+SQL = Queries("reverie.memories", "links.sql")
+
+LINK: Final = "link"
+"""The kind of operation that makes links."""
+
+MENTIONS: Final = "mentions"
+SIMILAR: Final = "similar"
+
+Links = Literal["next", "mentions", "all"]
+"""MEMORY_LINKS: `next` edges alone, which are made on the way in; those and what is mentioned; all."""
+
+REST: Final = timedelta(seconds=10)
+"""How long an operation waits for more traces of its user. Less than the longest rest of operations."""
+
+PART: Final = 200
+"""Traces that are linked in one transaction."""
+
+SHIFT_SECONDS: Final = 5.0
+"""How long an operation goes on before it rests again, so that others have their turn: less than a third of a lease."""
+
+READ_CHARS: Final = 20_000
+"""So much of a text is read for names."""
+
+MOST_BEFORE: Final = 16
+"""Earlier traces that are looked at for a name which has no entity yet."""
+
+MOST_NEW_NAMES: Final = 128
+"""Names of one part that are looked for in earlier traces."""
+
+SALIENCE: Final = 0.5
+_LINKED_KINDS = [KINDS[kind] for kind in RECALLED_KINDS]
+
+
+class Link(NamedTuple):
+    """An edge to be written."""
+
+    src: UUID
+    dst: UUID
+    type: str
+    weight: float
+
+
+class Text(NamedTuple):
+    """A trace to be linked, as it was read; ``text`` is its beginning."""
+
+    id: UUID
+    language: str
+    updated_at: datetime | None
+    text: str
+
+
+@dataclass(slots=True)
+class Names:
+    """Which traces hold a name, and how it is written; ``sure`` when one of them shows that it is one."""
+
+    name: str
+    language: str
+    traces: set[UUID] = field(default_factory=set)
+    sure: bool = False
+
+
+class Linker:
+    """Makes `mentions` and `similar` edges, and the entities that are mentioned."""
+
+    def __init__(self, database: Database, model: Model, links: Links) -> None:
+        self._database = database
+        self._model = model
+        self._links: Links = links
+
+    async def leave(
+        self, session: WriteSession, space_id: UUID, user_id: UUID, trace_ids: Sequence[UUID], now: datetime
+    ) -> None:
+        """Has new traces linked, within the transaction that writes them; the user is locked.
+
+        All traces of the user with the least of these ids or greater ones are linked: they must be the newest, or near.
+        """
+        if self._links == "next" or not trace_ids:
+            return
+        since = min(trace_ids, key=lambda one: one.int)
+        parameters = (operation_of(user_id), space_id, user_id, since, now + REST, now)
+        await session.execute(SQL["leave_links"], parameters)
+
+    async def leave_some(
+        self, session: WriteSession, space_id: UUID, user_id: UUID, trace_ids: Sequence[UUID], now: datetime
+    ) -> None:
+        """Has these traces linked (again), and no others: those that were changed, or got vectors late."""
+        if self._links == "next" or not trace_ids:
+            return
+        await operations.insert(session, uuid7(now), space_id, LINK, now, user_id=user_id, trace_ids=trace_ids)
+
+    async def leave_after(self, held: Leased) -> None:
+        """Has the traces linked whose vectors an operation has made; another model's say nothing of links."""
+        if self._links == "next" or "model" in held.payload:
+            return
+        assert held.user_id is not None  # noqa: S101 - operations of this kind have a user
+        async with self._database.writing(held.space_id) as session:
+            await self.leave_some(session, held.space_id, held.user_id, held.trace_ids, clock.now())
+
+    async def link(self, held: Leased) -> dict[str, Any]:
+        """The handler of :data:`LINK`: part by part, so that what a killed worker did stays done."""
+        assert held.user_id is not None  # noqa: S101 - operations of this kind have a user
+        end = time.monotonic() + SHIFT_SECONDS
+        some = held.trace_ids or None
+        since = min(some, key=lambda one: one.int) if some else UUID(held.payload["since"])
+        likeness = Likeness(self._database, self._model, held.space_id, held.user_id)
+        linked, edges = 0, 0
+        while True:
+            texts, key = await self._read(held.space_id, held.user_id, since, some)
+            if texts:
+                edges += await self._link_part(
+                    held.space_id, held.user_id, key, texts, likeness, again=some is not None
+                )
+                linked += len(texts)
+                done, since = since, UUID(int=texts[-1].id.int + 1)
+                if some is None and len(texts) == PART:
+                    await self._advance(held, done, since)
+            if len(texts) < PART:
+                return {"linked": linked, "edges": edges}
+            if time.monotonic() > end:
+                await self._rest(held, since, some)
+                return {"linked": linked, "edges": edges}
+
+    async def _read(
+        self, space_id: UUID, user_id: UUID, since: UUID, some: Sequence[UUID] | None
+    ) -> tuple[list[Text], bytes]:
+        """The next traces, and the key of the space's identities."""
+        ids = None if some is None else list(some)
+        async with self._database.reading(space_id) as session:
+            keys = await session.send(SQL["space_key"], (space_id,))
+            rows = await session.fetch(SQL["linkable"], (READ_CHARS, user_id, since, ids, ids, PART))
+            found = await keys.fetchall()
+        return [Text(*row) for row in rows], bytes(found[0][0]) if found else b""
+
+    async def _advance(self, held: Leased, done: UUID, since: UUID) -> None:
+        async with self._database.writing(None) as session:
+            await session.execute(SQL["advance_links"], (since, held.id, done))
+
+    async def _rest(self, held: Leased, since: UUID, some: Sequence[UUID] | None) -> None:
+        """Leaves what is not done yet for another shift."""
+        assert held.user_id is not None  # noqa: S101 - as above
+        now = clock.now()
+        async with self._database.writing(None) as session:
+            if some is None:
+                parameters = (held.id, held.space_id, held.user_id, since, now, now)
+                await session.execute(SQL["leave_links"], parameters)
+            else:
+                rest = [one for one in some if one.int >= since.int]
+                await self.leave_some(session, held.space_id, held.user_id, rest, now)
+
+    async def _link_part(
+        self, space_id: UUID, user_id: UUID, key: bytes, texts: Sequence[Text], likeness: Likeness, *, again: bool
+    ) -> int:
+        """Links some traces; how many edges they got."""
+        names = await asyncio.to_thread(names_in, texts)
+        identities = {name: entity_identity(key, name) for name in names}
+        async with self._database.reading(space_id) as session:
+            known = await _known(session, user_id, list(identities.values()))
+        likest = await likeness.of([text.id for text in texts]) if self._links == "all" else []
+        similar = [Link(one.trace_id, one.older, SIMILAR, one.cosine) for one in likest]
+        await self._find_before(space_id, user_id, names, {n for n, i in identities.items() if i in known})
+        wanted = {
+            name: one for name, one in names.items()
+            if identities[name] in known or (one.sure and len(one.traces) > 1)
+        }  # fmt: skip
+        if not wanted and not similar and not again and all(text.updated_at is None for text in texts):
+            return 0
+        now = clock.now()
+        async with self._database.writing(space_id) as session:
+            await repository.touch_version(session, space_id, user_id, now)
+            standing = await _standing(session, user_id, texts)
+            if not standing:
+                return 0
+            read = {text.id for text in texts}
+            changed = [text.id for text in texts if text.id in standing and (again or text.updated_at is not None)]
+            entity_ids = await self._entities(session, space_id, user_id, key, wanted, identities, now)
+            outdated = await _unlink(session, user_id, changed)
+            links = [
+                Link(trace_id, entity_ids[name], MENTIONS, 1.0)
+                for name, one in wanted.items() if name in entity_ids
+                for trace_id in one.traces if trace_id in standing or trace_id not in read
+            ] + [one for one in similar if one.src in standing]  # fmt: skip
+            await _write_links(session, space_id, user_id, links, now)
+            if outdated:
+                await _drop_nameless(session, user_id, outdated)
+        return len(links)
+
+    async def _find_before(self, space_id: UUID, user_id: UUID, names: Mapping[str, Names], known: set[str]) -> None:
+        """Adds earlier traces to sure names that have no entity yet."""
+        new = [(key, one) for key, one in names.items() if one.sure and key not in known][:MOST_NEW_NAMES]
+        if not new:
+            return
+        written = ([one.language for _, one in new], [one.name for _, one in new])
+        parameters = (user_id, *written, _LINKED_KINDS, MOST_BEFORE, READ_CHARS)
+        async with self._database.reading(space_id) as session:
+            rows = await session.fetch(SQL["named_before"], parameters)
+        for place, trace_id in rows:
+            new[place - 1][1].traces.add(trace_id)
+
+    async def _entities(
+        self, session: WriteSession, space_id: UUID, user_id: UUID, key: bytes, wanted: Mapping[str, Names],
+        identities: Mapping[str, bytes], now: datetime,
+    ) -> dict[str, UUID]:  # fmt: skip
+        """The ids of the entities of names, made where they were not there. The user is locked."""
+        if not wanted:
+            return {}
+        known = await _known(session, user_id, [identities[name] for name in wanted])
+        missing = [name for name in wanted if identities[name] not in known and len(wanted[name].traces) > 1]
+        made = dict(zip(missing, uuid7s(now, len(missing)), strict=True))
+        if made:
+            names = [wanted[name].name for name in missing]
+            parameters = (
+                space_id, user_id, now, list(made.values()), names, [wanted[name].language for name in missing],
+                [identities[name] for name in missing], [digest(key, name) for name in names], SALIENCE,
+                KINDS["entity"], user_id,
+            )  # fmt: skip
+            await session.execute(SQL["write_entities"], parameters)
+        return made | {name: known[identities[name]] for name in wanted if identities[name] in known}
+
+
+def operation_of(user_id: UUID) -> UUID:
+    """The id of the one operation that links what a user newly remembers."""
+    return uuid5(USER_NAMESPACE, f"{LINK}/{user_id}")
+
+
+def names_in(texts: Sequence[Text]) -> dict[str, Names]:
+    """Key → in which of the texts a name stands. Pure."""
+    found: dict[str, Names] = {}
+    for text in texts:
+        for one in entities(text.text, language=text.language):
+            names = found.setdefault(one.key, Names(one.name, text.language))
+            if one.sure and not names.sure:
+                names.name, names.language, names.sure = one.name, text.language, True
+            names.traces.add(text.id)
+    return found
+
+
+async def _known(session: ReadSession, user_id: UUID, identities: list[bytes]) -> dict[bytes, UUID]:
+    rows = await session.fetch(SQL["entities_of"], (user_id, identities))
+    return {bytes(row[0]): row[1] for row in rows}
+
+
+async def _standing(session: WriteSession, user_id: UUID, texts: Sequence[Text]) -> set[UUID]:
+    """Those that were neither changed nor forgotten since they were read; the user is locked."""
+    given = ([text.id for text in texts], [text.updated_at for text in texts], user_id)
+    return {row[0] for row in await session.fetch(SQL["as_they_were"], given)}
+
+
+async def _unlink(session: WriteSession, user_id: UUID, trace_ids: list[UUID]) -> list[UUID]:
+    """Takes the links of changed traces away; the entities that these mentioned."""
+    if not trace_ids:
+        return []
+    rows = await session.fetch(SQL["mentioned_by"], (user_id, trace_ids))
+    await session.execute(SQL["unlink"], (trace_ids, user_id, [MENTIONS, SIMILAR]))
+    return [row[0] for row in rows]
+
+
+async def _write_links(
+    session: WriteSession, space_id: UUID, user_id: UUID, links: Sequence[Link], now: datetime
+) -> None:
+    if links:
+        columns = [list(column) for column in zip(*dict.fromkeys(links), strict=True)]
+        await session.execute(SQL["write_links"], (space_id, now, *columns, user_id))
+
+
+async def _drop_nameless(session: WriteSession, user_id: UUID, entity_ids: Sequence[UUID]) -> None:
+    """Removes those entities that links made and nothing mentions any more; the user is locked."""
+    rows = await session.fetch(SQL["nameless"], (user_id, list(entity_ids)))
+    gone = [row[0] for row in rows]
+    if gone:
+        await session.execute(SQL["drop_entities"], (user_id, gone, user_id, gone, user_id))
+
+
+async def only_mentioned_by(session: ReadSession, user_id: UUID, trace_ids: Sequence[UUID]) -> list[UUID]:
+    """The entities that links made of names which stand in these traces alone: they are forgotten with them."""
+    ids = list(trace_ids)
+    rows = await session.fetch(SQL["only_mentioned_by"], (user_id, ids, user_id, ids))
+    return [row[0] for row in rows]

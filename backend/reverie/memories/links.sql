@@ -1,0 +1,168 @@
+-- Links: what is made of traces shortly after they were remembered. Every block names the user; row-level security by
+-- space stands behind, but for the operation itself, which belongs to a space and is read before it is known.
+
+-- name: leave_links
+-- One operation a user, made anew by whoever writes; while it waits, more traces change nothing but where it begins.
+INSERT INTO operation AS o (id, space_id, user_id, kind, state, payload, attempts, lease_until, created_at)
+VALUES (%b, %b, %b, 'link', 'pending', jsonb_build_object('since', %b::uuid), 0, %b, %b)
+ON CONFLICT (id) DO UPDATE
+SET state = 'pending', error = NULL, result = NULL, started_at = NULL, finished_at = NULL,
+    attempts = CASE o.state WHEN 'pending' THEN o.attempts ELSE 0 END,
+    lease_until = CASE o.state WHEN 'pending' THEN o.lease_until ELSE excluded.lease_until END,
+    created_at = CASE o.state WHEN 'pending' THEN o.created_at ELSE excluded.created_at END,
+    -- What a worker is at is done again if that worker is killed.
+    payload = CASE WHEN o.state IN ('pending', 'running')
+                        AND (o.payload ->> 'since')::uuid < (excluded.payload ->> 'since')::uuid
+                   THEN o.payload ELSE excluded.payload END
+WHERE o.state <> 'pending' OR (excluded.payload ->> 'since')::uuid < (o.payload ->> 'since')::uuid
+
+-- name: advance_links
+-- How far the links are, unless a trace came meanwhile that lies before.
+UPDATE operation SET payload = jsonb_build_object('since', %b::uuid)
+WHERE id = %b AND (payload ->> 'since')::uuid = %b AND state IN ('pending', 'running')
+
+-- name: space_key
+SELECT identity_key FROM space WHERE id = %b
+
+-- name: linkable
+-- The next traces that get links, oldest first: some, or all from one on.
+SELECT t.id, t.language, t.updated_at, left(b.content, %b)
+FROM memory_trace t
+CROSS JOIN LATERAL (
+    SELECT y.content FROM memory_body y WHERE y.user_id = t.user_id AND y.trace_id = t.id LIMIT 1
+) b
+WHERE t.user_id = %b AND t.id >= %b AND (%b::uuid[] IS NULL OR t.id = ANY(%b::uuid[]))
+  AND t.deleted_at IS NULL AND t.kind IN ('turn', 'note', 'fact', 'chunk')
+ORDER BY t.id
+LIMIT %b
+
+-- name: entities_of
+-- The entities of these names that the user has.
+SELECT identity, id FROM memory_trace
+WHERE user_id = %b AND identity = ANY(%b::bytea[]) AND deleted_at IS NULL AND kind = 'entity'
+
+-- name: named_before
+-- Other traces in which a name stands, written alike: those with its words, by the index over them.
+SELECT n.place, r.trace_id
+FROM (SELECT user_id, traces, words FROM memory_user WHERE user_id = %b) u
+CROSS JOIN unnest(%b::text[], %b::text[]) WITH ORDINALITY AS n (language, name, place)
+CROSS JOIN LATERAL reverie_bm25(
+    ARRAY[u.user_id], tsvector_to_array(to_tsvector(n.language::regconfig, n.name)), %b::smallint[], NULL, NULL, NULL,
+    NULL, u.traces, u.words, 200, %b
+) r
+CROSS JOIN LATERAL (
+    SELECT y.content FROM memory_body y WHERE y.user_id = u.user_id AND y.trace_id = r.trace_id LIMIT 1
+) b
+WHERE strpos(left(b.content, %b), n.name) > 0
+
+-- name: likest
+-- The older traces whose beginnings are most like those of these, exactly, from the covering index of the model.
+SELECT n.id, s.trace_id, 1 - s.distance
+FROM unnest(%b::uuid[]) AS n (id)
+CROSS JOIN LATERAL (
+    SELECT q.{column} AS vector FROM memory_embedding q
+    WHERE q.user_id = %b AND q.trace_id = n.id AND q.head = 0 AND q.model_id = {model} AND q.piece = 0
+) own
+CROSS JOIN LATERAL (
+    SELECT e.trace_id, e.{column} <=> own.vector AS distance
+    FROM memory_embedding e
+    WHERE e.model_id = {model} AND e.user_id = %b AND e.head IN (0) AND e.piece = 0 AND e.kind = ANY(%b::smallint[])
+      AND e.trace_id < n.id
+    ORDER BY distance
+    LIMIT %b
+) s
+WHERE s.distance <= %b
+
+-- name: size
+-- How many traces a user has; none is told by the vectors of a model that is not the store's own (yet, or any more).
+SELECT u.traces FROM memory_user u WHERE u.user_id = %b AND EXISTS (SELECT FROM model WHERE id = {model} AND active)
+
+-- name: beginnings
+-- The vectors of the beginnings of a user's traces after one, in order, as PostgreSQL sends them.
+SELECT e.trace_id, {type}_send(e.{column})
+FROM memory_embedding e
+WHERE e.model_id = {model} AND e.user_id = %b AND e.head IN (0) AND e.piece = 0 AND e.kind = ANY(%b::smallint[])
+  AND e.trace_id > %b
+ORDER BY e.trace_id
+
+-- name: as_they_were
+-- Those that are still as they were read; the user is locked.
+SELECT t.id FROM unnest(%b::uuid[], %b::timestamptz[]) AS r (id, updated_at)
+JOIN memory_trace t ON t.user_id = %b AND t.id = r.id
+WHERE t.deleted_at IS NULL AND t.updated_at IS NOT DISTINCT FROM r.updated_at
+
+-- name: write_entities
+-- Entities with their names as bodies; they have no vectors. The user is locked, and has none of these.
+WITH scope AS (SELECT %b::uuid AS space_id, %b::uuid AS user_id, %b::timestamptz AS now),
+given AS MATERIALIZED (
+    SELECT * FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::bytea[], %b::bytea[])
+        AS g (id, name, language, identity, digest)
+),
+stored AS (
+    INSERT INTO memory_trace (space_id, user_id, id, kind, language, length, created_at, salience, salience_given,
+                              identity, digest, vectors, provenance)
+    SELECT s.space_id, s.user_id, g.id, 'entity', g.language, length(g.name), s.now, %b, false, g.identity, g.digest,
+           false, jsonb_build_object('by', 'links')
+    FROM given g, scope s
+    ON CONFLICT (user_id, identity) WHERE deleted_at IS NULL DO NOTHING
+    RETURNING id
+),
+body AS (
+    INSERT INTO memory_body (space_id, user_id, trace_id, kind, happened_at, words, content, lexemes)
+    SELECT s.space_id, s.user_id, g.id, %b, s.now, length(w.lexemes), g.name,
+           w.lexemes || array_to_tsvector(ARRAY[reverie_user_lexeme(s.user_id)])
+    FROM stored JOIN given g USING (id), scope s,
+         LATERAL (SELECT to_tsvector(g.language::regconfig, g.name) AS lexemes) w
+    RETURNING words
+)
+UPDATE memory_user u
+SET traces = u.traces + (SELECT count(*) FROM stored), words = u.words + (SELECT coalesce(sum(words), 0) FROM body)
+WHERE u.user_id = %b
+
+-- name: unlink
+-- What a changed text was linked by, but for `next`.
+DELETE FROM memory_edge e USING unnest(%b::uuid[]) AS g (id)
+WHERE e.user_id = %b AND e.type = ANY(%b::text[]) AND (e.src = g.id OR e.dst = g.id)
+
+-- name: write_links
+-- Those whose ends both stand; a trace or an entity may have been forgotten meanwhile.
+INSERT INTO memory_edge AS e (space_id, user_id, src, dst, type, weight, ts)
+SELECT %b, s.user_id, s.id, d.id, g.type, g.weight, %b
+FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::real[]) AS g (src, dst, type, weight)
+JOIN memory_trace s ON s.user_id = %b AND s.id = g.src
+JOIN memory_trace d ON d.user_id = s.user_id AND d.id = g.dst
+ON CONFLICT (user_id, src, dst, type) DO UPDATE SET weight = excluded.weight
+WHERE e.weight <> excluded.weight
+
+-- name: nameless
+-- Of these entities, those that links made and nothing mentions any more.
+SELECT t.id FROM memory_trace t
+WHERE t.user_id = %b AND t.id = ANY(%b::uuid[]) AND t.kind = 'entity' AND t.provenance ->> 'by' = 'links'
+  AND t.updated_at IS NULL AND NOT t.pinned
+  AND NOT EXISTS (SELECT FROM memory_edge e WHERE e.user_id = t.user_id AND e.dst = t.id AND e.type = 'mentions')
+
+-- name: mentioned_by
+-- The entities that traces mention.
+SELECT DISTINCT e.dst FROM memory_edge e WHERE e.user_id = %b AND e.src = ANY(%b::uuid[]) AND e.type = 'mentions'
+
+-- name: only_mentioned_by
+-- The entities that links made and that nothing but these traces mentions.
+SELECT t.id
+FROM (SELECT DISTINCT e.dst FROM memory_edge e
+      WHERE e.user_id = %b AND e.src = ANY(%b::uuid[]) AND e.type = 'mentions') m
+JOIN memory_trace t ON t.user_id = %b AND t.id = m.dst
+WHERE t.kind = 'entity' AND t.provenance ->> 'by' = 'links' AND t.updated_at IS NULL AND NOT t.pinned
+  AND NOT EXISTS (
+      SELECT FROM memory_edge o
+      WHERE o.user_id = t.user_id AND o.dst = t.id AND o.type = 'mentions'
+        AND o.src NOT IN (SELECT unnest(%b::uuid[]))
+  )
+
+-- name: drop_entities
+WITH words AS (
+    SELECT coalesce(sum(b.words), 0) AS words FROM memory_body b WHERE b.user_id = %b AND b.trace_id = ANY(%b::uuid[])
+),
+gone AS (DELETE FROM memory_trace t WHERE t.user_id = %b AND t.id = ANY(%b::uuid[]) RETURNING id)
+UPDATE memory_user u
+SET traces = u.traces - (SELECT count(*) FROM gone), words = u.words - (SELECT words FROM words)
+WHERE u.user_id = %b

@@ -1,0 +1,171 @@
+"""The arms of recall, side by side: one that fails or is late leaves the answer to the others."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg_pool import PoolTimeout
+
+from reverie.core.database import Database, Reads
+from reverie.core.errors import Unavailable
+from reverie.core.metrics import Metrics
+from reverie.core.telemetry import reason
+from reverie.embedding.encoder import Encoder
+from reverie.embedding.protocol import EmbeddingError, FloatArray
+from reverie.memories.model import Model
+from reverie.recall import edges, lexical, times, vectors
+from reverie.recall.edges import Reached
+from reverie.recall.indexes import Indexes
+from reverie.recall.recipes import Recipe
+from reverie.recall.types import Arm, Bounds, Found, Key, Question, key_of
+from reverie.text.spans import Span
+from reverie.working.focus import Focus, Focused
+
+SEMANTIC, DATED, LEXICAL, FOCUS, EDGES = "semantic", "dated", "lexical", "focus", "edges"
+
+DATED_DEPTH: Final = 30
+"""Candidates of each span that a question names: what happened then need not be like the question."""
+
+MOST_SPANS: Final = 2
+
+MOST_REACHED: Final = 40
+"""Traces that spreading brings at most."""
+
+log = structlog.get_logger(__name__)
+
+
+class Arms:
+    """Searches by every arm that a recipe has. At most two connections are used at a time."""
+
+    def __init__(
+        self, database: Database, encoder: Encoder, model: Model, indexes: Indexes, focus: Focus, metrics: Metrics,
+        seconds: float,
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._encoder = encoder
+        self._model = model
+        self._indexes = indexes
+        self._focus = focus
+        self._metrics = metrics
+        self._seconds = seconds
+
+    async def search(self, space_id: UUID, question: Question, recipe: Recipe, reads: Reads) -> dict[str, Arm]:
+        """What each arm found, by its name; what it reads is read from ``reads``.
+
+        Raises:
+            Unavailable: no arm could answer.
+        """
+        depth = max(recipe.depth, question.k)
+        searches: list[Awaitable[list[Arm]]] = []
+        if recipe.semantic:
+            # First: the encoder's thread works on the question while the others are sent off.
+            searches.append(self._by_meaning(reads, space_id, question, depth, dated=recipe.fused))
+        if recipe.lexical:
+            searches.append(self._by_words(reads, space_id, question, depth))
+        # As of a moment that is over, what is in focus today says nothing.
+        if recipe.focus and question.bounds.at is None:
+            searches.append(self._focused(question.bounds))
+        arms = {arm.name: arm for found in await asyncio.gather(*searches) for arm in found}
+        for arm in arms.values():
+            if arm.failed:
+                self._metrics.arm_failed(arm.name)
+        if all(arm.failed for arm in arms.values() if arm.name in (SEMANTIC, LEXICAL)):
+            outage = self._database.outage
+            what = "No arm of recall could answer" if outage is None else outage.what
+            raise Unavailable(f"{what}; try again shortly.")
+        return arms
+
+    async def spread(self, space_id: UUID, question: Question, seeds: Mapping[Key, float], names: Sequence[bytes],
+                     hops: int, reads: Reads) -> tuple[Arm, dict[Key, Reached]]:  # fmt: skip
+        """What stands beside what was found, and by which edge it was reached."""
+        reached: dict[Key, Reached] = {}
+
+        async def over_edges() -> Found:
+            found = await edges.spread(
+                reads, space_id, question.bounds, seeds, hops, MOST_REACHED, self._seconds, names
+            )
+            reached.update(found.reached)
+            return Found({key: one.weight for key, one in found.reached.items()}, found.candidates)
+
+        arm = await self._arm(EDGES, over_edges)
+        if arm.failed:
+            self._metrics.arm_failed(EDGES)
+        return arm, reached
+
+    async def _by_words(self, reads: Reads, space_id: UUID, question: Question, depth: int) -> list[Arm]:
+        return [
+            await self._arm(
+                LEXICAL, lambda: lexical.search(self._database, reads, space_id, question, depth, self._seconds)
+            )
+        ]  # fmt: skip
+
+    async def _by_meaning(
+        self, reads: Reads, space_id: UUID, question: Question, depth: int, *, dated: bool
+    ) -> list[Arm]:
+        """The nearest of all; and of what happened in the spans that the question names, one after the other."""
+        vector = question.vector
+
+        async def nearest() -> Found:
+            nonlocal vector
+            if vector is None:
+                vector = await self._encoder.question(question.text)
+            return await self._nearest(reads, space_id, question.bounds, vector, depth)
+
+        found = await self._arm(SEMANTIC, nearest)
+        if found.failed or vector is None or not dated:
+            return [found]
+        newest = max((one.happened_at for one in found.candidates.values()), default=None)
+        bounds = [_within(question.bounds, span) for span in times.spans_for(question.text, question.now, newest)]
+        if not bounds:
+            return [found]
+        known = vector
+        return [found, await self._arm(DATED, lambda: self._in_spans(reads, space_id, bounds[:MOST_SPANS], known))]
+
+    async def _in_spans(self, reads: Reads, space_id: UUID, spans: list[Bounds], vector: FloatArray) -> Found:
+        found = Found({})
+        for bounds in spans:
+            more = await self._nearest(reads, space_id, bounds, vector, DATED_DEPTH)
+            found.scores.update(more.scores)
+            found.candidates.update(more.candidates)
+        return found
+
+    async def _nearest(self, reads: Reads, space_id: UUID, bounds: Bounds, vector: FloatArray, depth: int) -> Found:
+        return await vectors.search(reads, space_id, bounds, vector, self._model, self._indexes, depth, self._seconds)
+
+    async def _focused(self, bounds: Bounds) -> list[Arm]:
+        """What the focus holds, be it out of date; whatever is wrong with Redis is logged there."""
+        began = time.perf_counter()
+        focused = Focused([], degraded=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._seconds):
+                focused = await self._focus.read(bounds.user_ids)
+        scores = {key_of(*key): 1 / (1 + rank) for rank, key in enumerate(focused.keys)}
+        return [Arm(FOCUS, scores, milliseconds=_since(began), failed="redis" if focused.degraded else None)]
+
+    async def _arm(self, name: str, search: Callable[[], Awaitable[Found]]) -> Arm:
+        began = time.perf_counter()
+        try:
+            async with asyncio.timeout(self._seconds):
+                found = await search()
+        except (psycopg.Error, PoolTimeout, EmbeddingError, TimeoutError) as error:
+            log.warning("arm failed", arm=name, error=type(error).__name__, reason=reason(error))
+            return Arm(name, milliseconds=_since(began), failed=type(error).__name__)
+        return Arm(
+            name, found.scores, found.candidates, found.most, _since(began), None, found.plan, found.rows, found.pieces
+        )
+
+
+def _within(bounds: Bounds, span: Span) -> Bounds:
+    since = span.since if bounds.since is None else max(bounds.since, span.since)
+    until = span.until if bounds.until is None else min(bounds.until, span.until)
+    return replace(bounds, since=since, until=until)
+
+
+def _since(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 3)

@@ -1,0 +1,119 @@
+"""The candidates of a question as columns, what the two great arms say of each, and the best by that. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from reverie.recall import times
+from reverie.recall.types import Arm, Candidate, Key
+from reverie.text.spans import Span
+
+Column = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
+
+LEXICAL: Final = 0.35
+"""The weight of the words in the first score; the rest is meaning."""
+
+NEAR: Final = 0.2
+"""The share of the way to 1 that a trace gains when it happened at a time that the question names."""
+
+LONG: Final = 2000
+"""Characters at which a trace's words count half: a long text holds any word by chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The candidates of a question and what is known of them, a column each, in the same order.
+
+    ``semantic``: cosine, 0 to 1; what only words or edges found is at most as like the question as the last that the
+    vector arm listed. ``lexical``: the share of the question's rarity that is found (BM25 over the most that BM25 could
+    give), 0 where no word is; ``most``: what BM25 could give. ``near``: how close it lies to the times that the
+    question names, if any (``dated``). ``semantic_share``, ``lexical_share`` and ``time_share``: the three weighed,
+    whose sum ``first`` is what candidates are chosen by. ``focus``: 1 for the newest trace in focus, less for the
+    others, 0 for what is not in it.
+    """
+
+    keys: list[Key]
+    rows: list[Candidate]
+    listed: npt.NDArray[np.bool_]
+    semantic: Column
+    lexical: Column
+    most: float
+    semantic_share: Column
+    lexical_share: Column
+    time_share: Column
+    first: Column
+    near: Column
+    dated: bool
+    length: Column
+    focus: Column
+    before: Places
+    after: Places
+    """Where the neighbours in the conversation stand, -1 where they are no candidates."""
+
+
+def pool(arms: Mapping[str, Arm], known: Mapping[Key, Candidate], spans: Sequence[Span] = ()) -> Pool:
+    """Every candidate whose row is known, with its first score; ``spans`` are the times that the question names."""
+    semantic, lexical = arms.get("semantic"), arms.get("lexical")
+    # The newest first, so that of equals it is the newer that has the better rank; ids of traces begin with their time.
+    keys = sorted(known, key=lambda key: key[16:], reverse=True)
+    rows = [known[key] for key in keys]
+    cosines = semantic.scores if semantic is not None else {}
+    words = lexical.scores if lexical is not None else {}
+    in_focus = arms["focus"].scores if "focus" in arms else {}
+    dated = arms["dated"].scores if "dated" in arms else {}
+    reached = arms["edges"].scores if "edges" in arms else {}
+    floor = max(0.0, min(cosines.values(), default=0.0))
+    most = lexical.most if lexical is not None and lexical.most > 0 else 1.0
+    floors = dict.fromkeys((*words, *reached), floor) | dated | cosines
+    like = np.array([floors.get(key, 0.0) for key in keys], dtype=np.float64).clip(0.0)
+    share = np.minimum(1.0, np.array([words.get(key, 0.0) for key in keys], dtype=np.float64) / most)
+    length = np.array([row.length for row in rows], dtype=np.float64)
+    weight = _weight(semantic, lexical)
+    semantic_share, lexical_share = (1 - weight) * like, weight * share / (1 + length / LONG)
+    both = semantic_share + lexical_share
+    near = times.closeness(spans, times.seconds(row.happened_at for row in rows))
+    time_share = NEAR * near * (1 - both)
+    before, after = _neighbours(keys, rows)
+    return Pool(
+        keys=keys,
+        rows=rows,
+        listed=np.array([key in cosines for key in keys], dtype=np.bool_),
+        semantic=like,
+        lexical=share,
+        most=most,
+        semantic_share=semantic_share,
+        lexical_share=lexical_share,
+        time_share=time_share,
+        first=both + time_share,
+        near=near,
+        dated=bool(spans),
+        length=length,
+        focus=np.array([in_focus.get(key, 0.0) for key in keys], dtype=np.float64),
+        before=before,
+        after=after,
+    )
+
+
+def _weight(semantic: Arm | None, lexical: Arm | None) -> float:
+    """The weight of the words; an arm that failed or was not asked leaves all of it to the other."""
+    if semantic is None or semantic.failed:
+        return 1.0
+    return 0.0 if lexical is None or lexical.failed else LEXICAL
+
+
+def _neighbours(keys: Sequence[Key], rows: Sequence[Candidate]) -> tuple[Places, Places]:
+    places = {key: place for place, key in enumerate(keys)}
+    before = np.array([-1 if row.follows is None else places.get(row.follows, -1) for row in rows], dtype=np.intp)
+    after = np.full(len(rows), -1, dtype=np.intp)
+    has = np.flatnonzero(before >= 0)
+    after[before[has]] = has
+    return before, after
+
+
+def best(found: Pool, size: int) -> Places:
+    """The places of the ``size`` candidates with the greatest first score, best first, and of equals the newer."""
+    return np.argsort(-found.first, kind="stable")[:size]

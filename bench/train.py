@@ -1,0 +1,124 @@
+"""Trains the rankers that recall weighs candidates by, and says what it finds in conversations it has not seen.
+
+Conversations with questions whose evidence is known are remembered by a service, every question's candidates are
+gathered by the code that serves a recall, and gradient-boosted trees learn to put the evidence first. The table
+compares what the arms alone would put first with a ranker that has seen all but the conversation it is asked about.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench import options
+from bench.asking import METRICS, Answered, judged, mean
+from bench.client import client_of
+from bench.conversations import Conversation, read_collection
+from bench.gather import Floats, Gathered, Judged, gather, judge, load
+from bench.made import MADE
+from bench.made import made as made_collections
+from bench.report import Report, new_report, print_table
+from bench.service import Service, named, service_at
+from bench.training import Trained, folds, likely, to_onnx, train, train_both
+from reverie.core.config import load_settings
+from reverie.recall.ranker import CARRIED, MADE_FOR
+
+Data = Annotated[list[Path], typer.Option("--data", help="A collection of conversations; give it once for each.")]
+Run = Annotated[str | None, typer.Option(help="The name under which a named service has them already.")]
+Out = Annotated[Path, typer.Option(help="The folder where the rankers go.")]
+Made = Annotated[bool, typer.Option(help="Learn from questions made by program, too.")]
+
+
+def train_rankers(
+    data: Data,
+    out: Out = CARRIED,
+    made: Made = True,
+    run: Run = None,
+    url: options.Url = None,
+    key: options.Key = None,
+    database_url: options.DatabaseUrl = None,
+    json: options.Json = None,
+) -> None:
+    """Trains the rankers of the recipes `balanced` and `thorough`.
+
+    Example: bench/train --data locomo.json --data beam.json
+    """
+    report = new_report("train", {"data": [path.name for path in data], "made": made})
+    conversations = [one for path in data for one in read_collection(path)] + (made_collections() if made else [])
+    with service_at(named(url, key, database_url)) as service:
+        report.ask_versions(service.database_url)
+        rows = gathered(service, run, conversations)
+        compare(report, rows)
+        rankers = train_both(rows, reranker_says(service, conversations, rows), load_settings().rerank_candidates)
+    write(rankers, out)
+    for name in rankers:
+        print(f"{out / name}.onnx: {(out / name).with_suffix('.onnx').stat().st_size:,} bytes")
+    options.finish(report, json, check=False)
+
+
+def write(rankers: dict[str, Trained], folder: Path) -> None:
+    """Writes rankers where the service looks for them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, ranker in rankers.items():
+        (folder / f"{name}.onnx").write_bytes(to_onnx(ranker, MADE_FOR[name]))
+
+
+def gathered(service: Service, run: str | None, conversations: Sequence[Conversation]) -> list[Gathered]:
+    """The candidates of every question; conversations are remembered first where ``run`` does not name them."""
+    with options.progress() as begin, client_of(service) as client:
+        if run is None:
+            run = "train"
+            load(client, run, conversations, begin("remember", sum(len(one.traces) for one in conversations)))
+        advance = begin("gather", sum(len(one.questions) for one in conversations))
+        return asyncio.run(gather(service, run, conversations, "balanced", advance))
+
+
+def reranker_says(service: Service, conversations: Sequence[Conversation], rows: Sequence[Gathered]) -> Judged:
+    """What the reranker says of the best candidates of the questions that people asked."""
+    asked = [(row, scores) for row, scores in likely(rows) if not row.collection.startswith(MADE)]
+    with options.progress() as begin:
+        return asyncio.run(judge(service, conversations, asked, begin("judge", len(asked))))
+
+
+def compare(report: Report, rows: Sequence[Gathered]) -> None:
+    """Prints and notes what the arms alone and a ranker that has not seen the conversation find."""
+    arms = _by_collection([_answered(row, row.first) for row in rows if not row.collection.startswith(MADE)])
+    learned = offline(rows)
+    table = []
+    for collection in learned:
+        for name, of in (("arms weighed", arms[collection]), ("ranker", learned[collection])):
+            shown = {metric: mean(of, metric) for metric in METRICS}
+            report.rows.append({"collection": collection, "by": name, "questions": len(of)} | shown)
+            table.append([f"{collection}, {name}", str(len(of)), *(f"{value:.3f}" for value in shown.values())])
+    print_table(["leave one conversation out", "questions", *METRICS], table, "What would be found")
+
+
+def offline(rows: Sequence[Gathered]) -> dict[str, list[Answered]]:
+    """What rankers that have not seen the conversation would answer, by collection."""
+    learned = []
+    with options.progress() as begin:
+        advance = begin("leave one out", len({row.question[:2] for row in rows}))
+        for held, others in folds(rows):
+            ranker = train(others)
+            learned += [_answered(row, ranker.scores(row)) for row in held]
+            advance(1)
+    return _by_collection(learned)
+
+
+def _by_collection(rows: Sequence[Answered]) -> dict[str, list[Answered]]:
+    return {name: [row for row in rows if row.collection == name] for name in dict.fromkeys(r.collection for r in rows)}
+
+
+def _answered(row: Gathered, scores: Floats) -> Answered:
+    order = (-scores).argsort(kind="stable")
+    names = [str(place) if row.evidence[place] else None for place in order]
+    # Evidence that no arm found counts as missed.
+    wanted = frozenset(name for name in names if name) | {f"missed {n}" for n in range(row.wanted - row.evidence.sum())}
+    r5, r10, rr = judged(names, wanted)
+    return Answered(row.collection, row.conversation, row.number, row.category, r5, r10, rr, 0.0)
+
+
+if __name__ == "__main__":
+    options.run(train_rankers)
