@@ -47,7 +47,8 @@ class Ranking:
         self._rankers = rankers if len(found.keys) >= LEAST_POOL else {}
         self._explain = explain
         self._places = best(found, size)
-        self._rows = matrix(asked, found, self._places)
+        # Only rankers read it, and it is the dearest thing here.
+        self._rows = matrix(asked, found, self._places) if self._rankers else None
         learned = self._learned("balanced", self._rows)
         self._shares = self._with_priors(self._places, learned or fuse.linear(asked, found, self._places))
         self.ordered: list[Scored] = fuse.ordered(found, self._places, self._shares)
@@ -63,7 +64,8 @@ class Ranking:
         at = {self._found.keys[place]: n for n, place in enumerate(self._places)}
         chosen = [at[one.key] for one in judged]
         said = [scores[one.key] for one in judged]
-        learned = self._learned("thorough", reranked_rows(self._rows[chosen], judged, said))
+        rows = None if self._rows is None else reranked_rows(self._rows[chosen], judged, said)
+        learned = self._learned("thorough", rows)
         if learned is None:
             before = np.array([one.score for one in judged])
             shares = {name: share[chosen] for name, share in self._shares.items()}
@@ -73,9 +75,9 @@ class Ranking:
         first = fuse.ordered(self._found, self._places[chosen], shares)
         return first + [_below(one, first[-1].score) for one in self.ordered if one.key not in scores]
 
-    def _learned(self, recipe: str, rows: npt.NDArray[np.float32]) -> dict[str, Column] | None:
+    def _learned(self, recipe: str, rows: npt.NDArray[np.float32] | None) -> dict[str, Column] | None:
         ranker = self._rankers.get(recipe)
-        if ranker is None or not len(rows):
+        if ranker is None or rows is None or not len(rows):
             return None
         return ranker_shares(ranker, rows) if self._explain else {"ranker": ranker.scores(rows)}
 
