@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.client import Client
 from bench.conversations import Conversation
-from bench.gather import user_of
+from bench.gather import Floats, Gathered, user_of
 from reverie.recall.recipes import RecipeName
 
 DEPTH: Final = 20
@@ -50,6 +50,20 @@ def judged(found: Sequence[str | None], evidence: frozenset[str]) -> tuple[float
     return shares[0], shares[1], 1 / (1 + ranks[0]) if ranks else 0.0
 
 
+def answered(row: Gathered, scores: Floats) -> Answered:
+    """How well a question would be answered by its candidates in the order of their scores."""
+    order = (-scores).argsort(kind="stable")
+    return judged_row(row, [str(place) if row.evidence[place] else None for place in order])
+
+
+def judged_row(row: Gathered, names: Sequence[str | None]) -> Answered:
+    """How well a question would be answered by results, named where they are evidence."""
+    # Evidence that no arm found counts as missed.
+    wanted = frozenset(name for name in names if name) | {f"missed {n}" for n in range(row.wanted - row.evidence.sum())}
+    r5, r10, rr = judged(names, wanted)
+    return Answered(row.collection, row.conversation, row.number, row.category, r5, r10, rr, 0.0)
+
+
 def ask(
     client: Client,
     run: str,
@@ -59,17 +73,17 @@ def ask(
     **more: Any,
 ) -> list[Answered]:
     """Asks all questions of conversations that were loaded as ``run``, one at a time."""
-    answered = []
+    found = []
     for conversation in conversations:
         user = user_of(run, conversation)
         for number, asked in enumerate(conversation.questions):
             results, seconds = client.ask(user, asked.text, recipe=recipe, k=DEPTH, **more)
             r5, r10, rr = judged([one["external_id"] for one in results], asked.evidence)
-            answered.append(
+            found.append(
                 Answered(conversation.collection, conversation.name, number, asked.category, r5, r10, rr, seconds)
             )
             advance(1)
-    return answered
+    return found
 
 
 def mean(rows: Sequence[Answered], metric: Metric) -> float:

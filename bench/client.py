@@ -1,25 +1,76 @@
 """The service as its callers see it: JSON over HTTP on one connection that is kept open."""
 
+import select
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
-import httpx
 import orjson
 
-from bench.report import CannotMeasure
+from bench.report import CannotMeasure, Degraded
 from bench.service import Service
 
 _PATIENCE = 600
 """Seconds."""
 
+_TIMEOUT = 300.0
+"""Seconds that an answer may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back from a request for ``path``."""
+
+    path: str
+    status: int
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        """The beginning of the body, to be shown."""
+        return self.content[:300].decode("utf-8", "replace")
+
+
+class Wire:
+    """A connection that is kept open: the standard library's, which takes least of the time that is measured."""
+
+    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+        parts = urlsplit(url)
+        made = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._connection = made(parts.hostname or "", parts.port, timeout=_TIMEOUT)
+        self._headers = dict(headers)
+        self._prefix = parts.path.rstrip("/")
+
+    def get(self, path: str) -> Answer:
+        """A request without a body."""
+        return self._send("GET", path, None)
+
+    def post(self, path: str, body: bytes) -> Answer:
+        """A request with a body of JSON."""
+        return self._send("POST", path, body)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _send(self, method: str, path: str, body: bytes | None) -> Answer:
+        # The service ends connections that stand still.
+        if self._connection.sock is not None and select.select([self._connection.sock], [], [], 0)[0]:
+            self._connection.close()
+        self._connection.request(method, self._prefix + path, body, self._headers)
+        response = self._connection.getresponse()
+        return Answer(path, response.status, response.read())
+
 
 class Client:
     """One caller. Every method is one request."""
 
-    def __init__(self, http: httpx.Client) -> None:
+    def __init__(self, http: Wire) -> None:
         self._http = http
 
     def remember(self, user: str, traces: Sequence[dict[str, Any]]) -> None:
@@ -29,11 +80,11 @@ class Client:
             CannotMeasure: not everything was stored before the answer.
         """
         body = orjson.dumps({"user_id": user, "traces": traces}, option=orjson.OPT_SERIALIZE_NUMPY)
-        answer = self._http.post("/memory/remember", content=body)
+        answer = self._http.post("/memory/remember", body)
         _check(answer, 201)
         outcomes = orjson.loads(answer.content)["traces"]
         if any(one["status"] != "stored" or one["vectors"] != "stored" for one in outcomes):
-            raise CannotMeasure(f"The service did not store everything with its vectors: {answer.text[:300]}")
+            raise CannotMeasure(f"The service did not store everything with its vectors: {answer.text}")
 
     def remember_words(self, user: str, contents: Sequence[str]) -> None:
         """POST /memory/remember of English texts that get no vectors: their salience is too low.
@@ -42,10 +93,10 @@ class Client:
             CannotMeasure: not everything was stored.
         """
         traces = [{"content": content, "salience": 0, "language": "english"} for content in contents]
-        answer = self._http.post("/memory/remember", content=orjson.dumps({"user_id": user, "traces": traces}))
+        answer = self._http.post("/memory/remember", orjson.dumps({"user_id": user, "traces": traces}))
         _check(answer, 201)
         if any(one["status"] != "stored" for one in orjson.loads(answer.content)["traces"]):
-            raise CannotMeasure(f"The service did not store everything: {answer.text[:300]}")
+            raise CannotMeasure(f"The service did not store everything: {answer.text}")
 
     def remember_in_time(self, user: str, traces: Sequence[dict[str, Any]]) -> None:
         """POST /memory/remember; returns when everything has its vectors, those included that are left to the worker.
@@ -53,12 +104,12 @@ class Client:
         Raises:
             CannotMeasure: not everything was stored, or it took longer than ten minutes.
         """
-        answer = self._http.post("/memory/remember", content=orjson.dumps({"user_id": user, "traces": traces}))
-        if answer.status_code not in (httpx.codes.CREATED, httpx.codes.ACCEPTED):
-            raise CannotMeasure(f"/memory/remember answered {answer.status_code}: {answer.text[:300]}")
+        answer = self._http.post("/memory/remember", orjson.dumps({"user_id": user, "traces": traces}))
+        if answer.status not in (HTTPStatus.CREATED, HTTPStatus.ACCEPTED):
+            raise CannotMeasure(f"/memory/remember answered {answer.status}: {answer.text}")
         found = orjson.loads(answer.content)
         if any(one["status"] != "stored" for one in found["traces"]):
-            raise CannotMeasure(f"The service did not store everything: {answer.text[:300]}")
+            raise CannotMeasure(f"The service did not store everything: {answer.text}")
         if found["operation_id"] is not None:
             self._wait_for(found["operation_id"])
 
@@ -69,7 +120,7 @@ class Client:
             _check(answer, 200)
             state = orjson.loads(answer.content)["state"]
             if state == "failed":
-                raise CannotMeasure(f"The operation {operation_id} failed: {answer.text[:300]}")
+                raise CannotMeasure(f"The operation {operation_id} failed: {answer.text}")
             if state == "done":
                 return
             time.sleep(0.2)
@@ -77,20 +128,19 @@ class Client:
 
     def recall(self, user: str, question: str) -> list[dict[str, Any]]:
         """GET /memory/recall with the default recipe: its results."""
-        answer = self._http.get("/memory/recall", params={"user_id": user, "q": question})
-        return _results(answer)
+        return _results(self._http.get(f"/memory/recall?{urlencode({'user_id': user, 'q': question})}"))
 
     def ask(self, user: str, question: str, **more: Any) -> tuple[list[dict[str, Any]], float]:
         """POST /memory/recall: its results, and the seconds until they were there."""
         asked = orjson.dumps({"user_id": user, "q": question} | more)
         began = time.perf_counter()
-        answer = self._http.post("/memory/recall", content=asked)
+        answer = self._http.post("/memory/recall", asked)
         return _results(answer), time.perf_counter() - began
 
     def recall_words(self, user: str, question: str, k: int) -> tuple[list[dict[str, Any]], float]:
         """POST /memory/recall with the recipe ``lexical``: its results, and the milliseconds that the arm took."""
         asked = {"user_id": user, "q": question, "k": k, "recipe": "lexical", "explain": True}
-        answer = self._http.post("/memory/recall", content=orjson.dumps(asked))
+        answer = self._http.post("/memory/recall", orjson.dumps(asked))
         results = _results(answer)
         return results, float(orjson.loads(answer.content)["explain"]["arms"]["lexical"]["milliseconds"])
 
@@ -102,14 +152,14 @@ class Client:
         Another ``question`` is not answered from the results that are kept.
         """
         asked = {"user_id": user, "q": question, "k": k, "recipe": "vector", "embedding": vector}
-        answer = self._http.post("/memory/recall", content=orjson.dumps(asked, option=orjson.OPT_SERIALIZE_NUMPY))
+        answer = self._http.post("/memory/recall", orjson.dumps(asked, option=orjson.OPT_SERIALIZE_NUMPY))
         return _results(answer)
 
     def plan(self, user: str, vector: object) -> str:
         """How the vector arm of that searched: exact, bits or hnsw."""
         # Another each time: what was answered a moment ago is kept.
         asked = {"user_id": user, "q": str(uuid.uuid4()), "recipe": "vector", "embedding": vector, "explain": True}
-        answer = self._http.post("/memory/recall", content=orjson.dumps(asked, option=orjson.OPT_SERIALIZE_NUMPY))
+        answer = self._http.post("/memory/recall", orjson.dumps(asked, option=orjson.OPT_SERIALIZE_NUMPY))
         _results(answer)
         return str(orjson.loads(answer.content)["explain"]["plan"])
 
@@ -119,7 +169,7 @@ class Client:
 
     def forget(self, user: str) -> None:
         """POST /memory/forget of the whole user."""
-        _check(self._http.post("/memory/forget", json={"user_id": user, "scope": {"all": True}}), 200)
+        _check(self._http.post("/memory/forget", orjson.dumps({"user_id": user, "scope": {"all": True}})), 200)
 
 
 @contextmanager
@@ -129,23 +179,24 @@ def client_of(service: Service) -> Iterator[Client]:
     Raises:
         CannotMeasure: a request of the block could not be made.
     """
-    headers = {"Authorization": f"Bearer {service.key}", "Content-Type": "application/json"}
-    with httpx.Client(base_url=service.url, headers=headers, timeout=300.0) as http:
-        try:
-            yield Client(http)
-        except httpx.HTTPError as error:
-            raise CannotMeasure(f"The service at {service.url} does not answer ({error}).") from error
+    http = Wire(service.url, {"Authorization": f"Bearer {service.key}", "Content-Type": "application/json"})
+    try:
+        yield Client(http)
+    except (HTTPException, OSError) as error:
+        raise CannotMeasure(f"The service at {service.url} does not answer ({error}).") from error
+    finally:
+        http.close()
 
 
-def _check(answer: httpx.Response, status: int) -> None:
-    if answer.status_code != status:
-        raise CannotMeasure(f"{answer.request.url.path} answered {answer.status_code}: {answer.text[:300]}")
+def _check(answer: Answer, status: int) -> None:
+    if answer.status != status:
+        raise CannotMeasure(f"{answer.path} answered {answer.status}: {answer.text}")
 
 
-def _results(answer: httpx.Response) -> list[dict[str, Any]]:
+def _results(answer: Answer) -> list[dict[str, Any]]:
     _check(answer, 200)
     found = orjson.loads(answer.content)
     if found["degraded"]:
-        raise CannotMeasure(f"Recall was degraded: {', '.join(found['degraded'])} failed.")
+        raise Degraded(f"Recall was degraded: {', '.join(found['degraded'])} failed.")
     results: list[dict[str, Any]] = found["results"]
     return results

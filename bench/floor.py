@@ -5,11 +5,9 @@ torch. Both use one warm connection with prepared statements to the same Postgre
 the user, and commit every batch.
 """
 
-import multiprocessing
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 from uuid import UUID
 
@@ -18,9 +16,9 @@ from pgvector import HalfVector
 from pgvector.psycopg import register_vector
 from psycopg import sql
 
-from bench.report import CannotMeasure
+from bench.apart import Apart, apart
+from bench.timing import timed
 from reverie.core.config import load_settings
-from reverie.core.errors import ReverieError, SettingsError, StartError
 from reverie.embedding.registry import BGE_SMALL, MINILM, build_embedder
 
 if TYPE_CHECKING:
@@ -40,54 +38,35 @@ _WARM_UP: Final = [f"How warm was the {thing} in the end?" for thing in ("soup",
 
 
 class Floor:
-    """A floor's process, seen from the one that measures. It works only while a method runs."""
+    """A floor's process, seen from the one that measures."""
 
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
+    def __init__(self, process: Apart) -> None:
+        self._process = process
 
     def open(self, database_url: str) -> None:
         """Waits until the model is loaded, and makes the table and the connection."""
-        self._ask("open", database_url)
+        self._process.ask("open", database_url)
 
     def remember(self, user: UUID, batches: Sequence[Rows]) -> list[float]:
         """Encodes and inserts batch after batch: the seconds of each."""
-        seconds: list[float] = self._ask("remember", user, batches)
+        seconds: list[float] = self._process.ask("remember", user, batches)
         return seconds
 
     def recall(self, user: UUID, questions: Sequence[str]) -> list[float]:
         """Answers one question after another: the seconds of each."""
-        seconds: list[float] = self._ask("recall", user, questions)
+        seconds: list[float] = self._process.ask("recall", user, questions)
         return seconds
 
     def analyze(self) -> None:
         """Brings the table's statistics up to date."""
-        self._ask("analyze")
-
-    def _ask(self, *command: Any) -> Any:
-        try:
-            self._pipe.send(command)
-            failed, answer = self._pipe.recv()
-        except (EOFError, OSError):
-            raise CannotMeasure("The process of a floor ended unexpectedly.") from None
-        if failed:
-            raise CannotMeasure(f"A floor could not be measured: {answer}")
-        return answer
+        self._process.ask("analyze")
 
 
 @contextmanager
-def floor_process(model: str) -> Iterator[Floor]:
+def floor_process(name: str, model: str) -> Iterator[Floor]:
     """A floor in a process of its own, which begins at once to load the model."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, model), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield Floor(ours)
-    finally:
-        ours.close()
-        process.join(10)
-        process.terminate()
+    with apart(name, partial(_Worker, model)) as process:
+        yield Floor(process)
 
 
 @contextmanager
@@ -101,26 +80,6 @@ def floor_schema(database_url: str) -> Iterator[None]:
             yield
         finally:
             connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(schema))
-
-
-def _serve(pipe: Connection, model: str) -> None:
-    """The process of a floor: commands come and answers go by the pipe, until the other end is closed."""
-    try:
-        worker = _Worker(model)
-    except (StartError, SettingsError) as error:
-        pipe.recv()
-        pipe.send((True, str(error)))
-        return
-    while True:
-        try:
-            name, *arguments = pipe.recv()
-        except (EOFError, KeyboardInterrupt):
-            return
-        try:
-            answer = (False, getattr(worker, name)(*arguments))
-        except (psycopg.Error, ReverieError) as error:
-            answer = (True, str(error))
-        pipe.send(answer)
 
 
 class _Worker:
@@ -139,10 +98,10 @@ class _Worker:
         self._connection.execute(self._on("CREATE INDEX ON {} (user_id)"))
 
     def remember(self, user: UUID, batches: Sequence[Rows]) -> list[float]:
-        return [_timed(self._remember, user, batch) for batch in batches]
+        return [timed(self._remember, user, batch) for batch in batches]
 
     def recall(self, user: UUID, questions: Sequence[str]) -> list[float]:
-        return [_timed(self._recall, user, question) for question in questions]
+        return [timed(self._recall, user, question) for question in questions]
 
     def analyze(self) -> None:
         self._connection.execute(self._on("ANALYZE {}"))
@@ -166,9 +125,3 @@ class _Worker:
 
     def _on(self, query: LiteralString) -> sql.Composed:
         return sql.SQL(query).format(self._table)
-
-
-def _timed(action: Callable[..., object], *arguments: Any) -> float:
-    began = time.perf_counter()
-    action(*arguments)
-    return time.perf_counter() - began

@@ -4,36 +4,40 @@ The store is loaded through the API; the candidates come from the same code that
 over the same database.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 import psycopg
 
+from bench.cases import Case
 from bench.client import Client
 from bench.conversations import Conversation
 from bench.report import CannotMeasure
 from bench.service import Service
 from reverie.auth.principal import Principal
-from reverie.core.config import load_settings
+from reverie.core.config import Settings, load_settings
 from reverie.core.ids import user_uuid
+from reverie.recall.arms import FOCUS
 from reverie.recall.candidates import results
 from reverie.recall.features import NAMES, Asked, matrix
+from reverie.recall.fuse import linear
 from reverie.recall.pipeline import RecallService, Stopwatch
-from reverie.recall.pool import best
+from reverie.recall.pool import Pool, best, pool
 from reverie.recall.ranker import NONE
 from reverie.recall.ranking import reranked_rows
 from reverie.recall.recipes import RECIPES, RecipeName
 from reverie.recall.rerank import passages, rerank
 from reverie.recall.schemas import RecallQuery
-from reverie.recall.types import Key, Scored, trace_of
+from reverie.recall.times import spans_for
+from reverie.recall.types import Arm, Key, Question, Scored, trace_of
 from reverie.runtime import open_runtime
 from reverie.text.names import name_words
 
-PATIENCE = 120.0
+PATIENCE = 60.0
 """Seconds: nothing that is learned from may be missing because the machine was busy."""
 
 SPARE = 10
@@ -46,13 +50,21 @@ BATCH, BATCH_CHARS = 100, 50_000
 Floats = npt.NDArray[np.float64]
 
 
+ALL: Final = "all"
+"""What nothing is left out of."""
+
+TIMES: Final = "times"
+"""Among what is left out: the question is read as if it named no time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gathered:
     """A question as the ranker sees it.
 
     ``features`` is float32 ``[n, names]`` of its candidates, ``evidence`` which of them answer it; ``wanted`` is how
-    many traces do, those included that no arm found; ``first`` is what the arms alone weigh, ``[n]``; ``keys`` are the
-    candidates'.
+    many traces do, those included that no arm found; ``first`` is what the arms alone weigh, ``fixed`` what fixed
+    weights make of the candidates, ``[n]``; ``keys`` and ``names`` (external ids) are the candidates', ``found`` how
+    many there were before the best were chosen.
     """
 
     collection: str
@@ -64,6 +76,9 @@ class Gathered:
     wanted: int
     first: Floats
     keys: list[Key]
+    names: list[str] = field(default_factory=list)
+    fixed: Floats = field(default_factory=lambda: np.zeros(0))
+    found: int = 0
 
     @property
     def question(self) -> tuple[str, str, int]:
@@ -110,66 +125,121 @@ def _batches(traces: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]
 async def gather(
     service: Service,
     run: str,
-    conversations: Sequence[Conversation],
+    cases: Sequence[Case],
     recipe: RecipeName,
     advance: Callable[[int], Any],
 ) -> list[Gathered]:
-    """The candidates of every question of conversations that were loaded."""
-    settings = load_settings(database_url=service.database_url, memory_ranker=NONE)
-    async with open_runtime(settings) as runtime:
+    """The candidates of questions to conversations that were loaded."""
+    return (await gather_without(service, run, cases, recipe, {ALL: frozenset()}, advance))[ALL]
+
+
+async def gather_without(
+    service: Service,
+    run: str,
+    cases: Sequence[Case],
+    recipe: RecipeName,
+    without: Mapping[str, frozenset[str]],
+    advance: Callable[[int], Any],
+) -> dict[str, list[Gathered]]:
+    """The candidates of questions, also where arms are left out.
+
+    Args:
+        service: where the conversations were loaded.
+        run: the name under which they were.
+        cases: the questions.
+        recipe: whose arms search.
+        without: by a name of its own, arms that are left out; :data:`TIMES` for the times that the question names.
+        advance: is told of each question.
+    """
+    found: dict[str, list[Gathered]] = {name: [] for name in without}
+    async with open_runtime(_settings(service)) as runtime:
         principal = await runtime.keys.authenticate(service.key)
-        found = []
-        for conversation in conversations:
-            user = user_of(run, conversation)
-            ids = _trace_ids(service.database_url, user_uuid(principal.space_id, user))
-            for number in range(len(conversation.questions)):
-                found.append(await _gathered(runtime.recall, principal, user, conversation, number, ids, recipe))
-                advance(1)
+        ids: dict[str, dict[UUID, str]] = {}
+        for case in cases:
+            user = user_of(run, case.conversation)
+            if user not in ids:
+                ids[user] = _trace_ids(service.database_url, user_uuid(principal.space_id, user))
+            searched = await _search(runtime.recall, principal, user, case, recipe)
+            for name, left in without.items():
+                found[name].append(_gathered(case, searched.without(left), ids[user], RECIPES[recipe].shortlist))
+            advance(1)
     return found
 
 
-async def _gathered(
-    recall: RecallService,
-    principal: Principal,
-    user: str,
-    conversation: Conversation,
-    number: int,
-    ids: dict[UUID, str],
-    recipe: RecipeName,
-) -> Gathered:
-    asked = conversation.questions[number]
-    query = RecallQuery(user_id=[user], q=asked.text, recipe=recipe, tiers=["hot", "warm"])
-    _, _, found, _ = await recall.gather(principal, query, Stopwatch())
-    places = best(found, RECIPES[recipe].shortlist)
+class Searched(NamedTuple):
+    """What the arms found for a question."""
+
+    question: Question
+    arms: dict[str, Arm]
+    pool: Pool
+
+    def without(self, left: frozenset[str]) -> Pool:
+        """The candidates as they would be without some arms."""
+        if not left:
+            return self.pool
+        arms = {name: arm for name, arm in self.arms.items() if name not in left}
+        known = {
+            row.key: row
+            for row in self.pool.rows
+            if any(row.key in arm.scores for name, arm in arms.items() if name != FOCUS)
+        }
+        newest = max((row.happened_at for row in known.values()), default=None)
+        named = [] if TIMES in left else spans_for(self.question.text, self.question.now, newest)
+        return pool(arms, known, named)
+
+
+async def _search(
+    recall: RecallService, principal: Principal, user: str, case: Case, recipe: RecipeName
+) -> Searched:  # fmt: skip
+    query = RecallQuery(user_id=[user], q=case.text, recipe=recipe, tiers=["hot", "warm"], **case.more)
+    question, arms, found, _ = await recall.gather(principal, query, Stopwatch())
+    if failed := [arm.name for arm in arms.values() if arm.failed and arm.name != FOCUS]:
+        raise CannotMeasure(f"Recall was degraded: {', '.join(failed)} failed.")
+    return Searched(question, arms, found)
+
+
+def _gathered(case: Case, found: Pool, ids: Mapping[UUID, str], shortlist: int) -> Gathered:
+    places = best(found, shortlist)
+    asked = case.conversation.questions[case.number]
+    read = Asked.read(case.text)
+    keys = [found.keys[place] for place in places]
+    names = [ids.get(trace_of(key), "") for key in keys]
     return Gathered(
-        collection=conversation.collection,
-        conversation=conversation.name,
-        number=number,
+        collection=case.conversation.collection,
+        conversation=case.conversation.name,
+        number=case.number,
         category=asked.category,
-        features=matrix(Asked.read(asked.text), found, places),
-        evidence=np.array([ids.get(trace_of(found.keys[place])) in asked.evidence for place in places], dtype=np.bool_),
+        features=matrix(read, found, places),
+        evidence=np.array([name in asked.evidence for name in names], dtype=np.bool_),
         wanted=len(asked.evidence),
         first=found.first[places],
-        keys=[found.keys[place] for place in places],
+        keys=keys,
+        names=names,
+        fixed=np.sum(list(linear(read, found, places).values()), axis=0),
+        found=len(found.keys),
     )
 
 
 async def judge(
     service: Service, conversations: Sequence[Conversation], likely: Sequence[tuple[Gathered, Floats]],
-    advance: Callable[[int], Any],
+    advance: Callable[[int], Any], known: Judged | None = None,
 ) -> Judged:  # fmt: skip
     """What the reranker says of the best candidates of each question, and of some more.
 
     Args:
+        service: where the conversations were loaded.
+        conversations: that have the questions.
         likely: questions, and for each the scores of its candidates.
+        advance: is told of each question.
+        known: what it has said already, which it is not asked again and which is answered too.
     """
-    settings = load_settings(database_url=service.database_url, memory_ranker=NONE)
+    settings = _settings(service)
     questions = {
         (one.collection, one.name, number): asked.text
         for one in conversations
         for number, asked in enumerate(one.questions)
     }
-    judged: Judged = {}
+    judged = {question: dict(said) for question, said in (known or {}).items()}
     async with open_runtime(settings) as runtime:
         space_id = (await runtime.keys.authenticate(service.key)).space_id
         for row, scores in likely:
@@ -180,10 +250,13 @@ async def judge(
             read = passages(
                 [traces[key].content for key in keys], [traces[key].speaker for key in keys], name_words(text)
             )
-            said = await rerank(runtime.reranking, text, read, PATIENCE)
-            if said is None:
-                raise CannotMeasure("The reranker does not answer.")
-            judged[row.question] = dict(zip(keys, said, strict=True))
+            before = judged.setdefault(row.question, {})
+            new = [(key, passage) for key, passage in zip(keys, read, strict=True) if key not in before]
+            if new:
+                said = await rerank(runtime.reranking, text, [passage for _, passage in new], PATIENCE)
+                if said is None:
+                    raise CannotMeasure("The reranker does not answer.")
+                before.update(zip([key for key, _ in new], said, strict=True))
             advance(1)
     return judged
 
@@ -204,7 +277,15 @@ def reranked(row: Gathered, scores: Floats, judged: Judged, most: int) -> Gather
         evidence=row.evidence[order],
         first=scores[order],
         keys=keys,
+        names=[row.names[place] for place in order],
+        fixed=row.fixed[order],
     )
+
+
+def _settings(service: Service) -> Settings:
+    return load_settings(
+        database_url=service.database_url, memory_ranker=NONE, memory_recall_timeout_seconds=PATIENCE
+    )  # fmt: skip
 
 
 def _trace_ids(database_url: str, user_id: UUID) -> dict[UUID, str]:

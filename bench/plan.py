@@ -76,7 +76,7 @@ async def _read_plan(database_url: str, user: str, vector: FloatArray) -> Plan:
         depth = RECIPES["vector"].depth
         built = await Indexes(database, "auto").of(model.id, [user_id])
         plan = choose(bounds, built, model.dim, depth)
-        query, parameters = vectors.query(plan, bounds, vector, model, depth, depth)
+        query, parameters = vectors.query(plan, bounds, vector, model, depth)
         async with database.reading_vectors(space_id) as session:
             if plan.name == "hnsw":
                 await session.send(vectors.SQL["graph_settings"], vectors.graph_settings(plan, depth))

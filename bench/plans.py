@@ -2,26 +2,33 @@
 
 Two users, one several times as large as the other, each asked in every way. What grows with the rows, the candidates or
 the ids comes from the difference of two measurements, each the least of several: what else the machine is busy with
-only adds.
+only adds. Then it is seen whether the plan that is chosen for users of some sizes is the one that takes least.
+
+With ``--explain`` also one question for each plan as `reverie recall --explain` answers it: a small user's, who is
+searched exactly, and the large user's with MEMORY_HNSW=never by its bits and with MEMORY_HNSW=always by its graphs.
 """
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Annotated, Final
 
 import numpy as np
 import typer
 
-from bench import options
+from bench import options, store
 from bench.client import client_of
 from bench.plan import find
 from bench.report import Bar, CannotMeasure, Report, new_report, print_table
-from bench.service import named, service_at
+from bench.service import Service, api_beside, named, service_at
 from bench.tenants import Bench, Question, Size, encode
 from reverie.core.config import load_settings
 from reverie.core.database import Database
@@ -29,11 +36,8 @@ from reverie.core.kinds import HEADS, KINDS, RECALLED_KINDS
 from reverie.memories.model import Model
 from reverie.recall import planner, vectors
 from reverie.recall.indexes import Indexes
-from reverie.recall.planner import Built, Leg, Plan
+from reverie.recall.planner import Built, Leg, Plan, choose
 from reverie.recall.types import Bounds
-from reverie.tiers.building import tend
-from reverie.tiers.indexes import list_partitions
-from reverie.tiers.locks import building_alone
 
 DEPTH: Final = 100
 FEW: Final = 200
@@ -41,6 +45,16 @@ MANY: Final = 1000
 """Candidates of bits, values of ef_search, and ids, between which the difference is taken."""
 
 TOLERANCE: Final = 2.0
+SLOWER: Final = 1.3
+"""What is chosen may take so many times as long as the fastest way: near the size where two ways cost the same, either
+is good."""
+
+SMALL: Final = 900
+"""Traces of a user for whom nothing is built even with MEMORY_HNSW=always."""
+
+SMALLER, LARGER, MIDDLE, SMALLEST = range(4)
+"""The users: what grows is measured between the first two."""
+
 NEVER: Final = datetime(1970, 1, 9, tzinfo=UTC)
 
 
@@ -53,7 +67,7 @@ class User:
     bounds: Bounds
     model: Model
     whole: Built
-    graph: Built
+    graphs: list[Built]
     questions: list[Question]
     rounds: int
 
@@ -64,21 +78,55 @@ class User:
         return 1e6 * float(np.mean([min(rounds) for rounds in taken]))
 
     async def _seconds(self, plan: Plan, bounds: Bounds, question: Question) -> float:
-        asked = vectors.query(plan, bounds, question.vector, self.model, DEPTH, DEPTH)
+        asked = vectors.query(plan, bounds, question.vector, self.model, DEPTH)
         began = time.perf_counter()
         await vectors.ask(self.database, self.space_id, asked, plan, DEPTH, 60.0)
         return time.perf_counter() - began
+
+    @property
+    def graph(self) -> Built:
+        """The largest graph."""
+        return max(self.graphs, key=attrgetter("rows"))
 
     def leg(self, method: planner.Method, looks: int = 0) -> Plan:
         """All of the partition that holds the user, in one way."""
         one = self.graph if method == "hnsw" else self.whole
         return Plan((Leg(method, (one.user_id,), (one.head,), one.lower, one.upper, looks=looks),))
 
+    def ways(self) -> dict[planner.Method, Plan]:
+        """The plan of each way, as recall would carry it out."""
+        known = {self.whole.user_id: [self.whole, *self.graphs]}
+        return {
+            "exact": self.leg("exact"),
+            "bits": self.leg("bits", self.whole.looks),
+            "hnsw": choose(self.bounds, known, self.model.dim, DEPTH, "always"),
+        }
+
+    def chosen(self) -> planner.Method:
+        """The plan that recall chooses."""
+        known = {self.whole.user_id: [self.whole, *self.graphs]}
+        return choose(self.bounds, known, self.model.dim, DEPTH).name
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Microseconds of each way for a user of so many traces, and the way that recall chooses."""
+
+    rows: int
+    chosen: planner.Method
+    taken: dict[planner.Method, float]
+
+    @property
+    def slower(self) -> float:
+        """So many times the fastest way is what is chosen."""
+        return self.taken[self.chosen] / min(self.taken.values())
+
 
 def plans(
     rows: Annotated[int, typer.Option(help="Traces of the larger user; the other has a fifth of them.")] = 50_000,
     rounds: Annotated[int, typer.Option(help="How often each question is asked in each way.")] = 7,
     seed: int = 1,
+    explain: Annotated[bool, typer.Option("--explain", help="Also print how one question for each plan went.")] = False,
     url: options.Url = None,
     key: options.Key = None,
     database_url: options.DatabaseUrl = None,
@@ -97,35 +145,69 @@ def plans(
         drawn, asked = encode(seed, texts, questions, begin("Encoding", texts + questions))
         client = stack.enter_context(client_of(service))
         bench = Bench(client, drawn, uuid.uuid4().hex[:8])
-        sizes = [Size(rows // 5, [0]), Size(rows, [1])]
+        sizes = [Size(count, [number]) for number, count in enumerate((rows // 5, rows, rows // 2, SMALL))]
         if not service.own:
-            for number in (0, 1):
+            for number in range(len(sizes)):
                 stack.callback(client.forget, bench.user(number))
-        advance = begin("Remembering", rows + rows // 5)
+        advance = begin("Remembering", sum(size.traces for size in sizes))
         for number, size in enumerate(sizes):
             bench.load(size, number, advance)
         begin("Building and asking", 0)
-        measured = asyncio.run(_run(bench, service.database_url, asked, rounds))
+        store.build(service.database_url, "always")
+        store.vacuum(service.database_url)
+        measured, choices = asyncio.run(_run(bench, service.database_url, asked, rounds))
+        told = _explained(bench, service, asked[0]) if explain else {}
     _judge(report, measured)
+    _judge_choices(report, choices)
     report.print_bars()
+    for plan, text in told.items():
+        typer.echo(f"\n{plan}\n{text}")
     options.finish(report, json, check)
 
 
-async def _run(bench: Bench, database_url: str, asked: list[Question], rounds: int) -> dict[str, float]:
-    """Builds everything for both users, and measures."""
+async def _run(
+    bench: Bench, database_url: str, asked: list[Question], rounds: int
+) -> tuple[dict[str, float], list[Choice]]:
     database = Database(load_settings(database_url=database_url))
     await database.open()
     try:
-        found = [await find(database, bench.user(number)) for number in (0, 1)]
-        async with database.maintenance() as connection:
-            async with building_alone(connection):
-                for partition in await list_partitions(connection):
-                    await tend(connection, found[0][2], partition, "always")
-            await connection.execute("VACUUM (ANALYZE) memory_embedding")
-        small, large = [await _user(database, one, asked, rounds) for one in found]
-        return await _measure(small, large)
+        found = [await find(database, bench.user(number)) for number in (SMALLER, LARGER, MIDDLE)]
+        users = [await _user(database, one, asked, rounds) for one in found]
+        return await _measure(users[SMALLER], users[LARGER]), [await _choice(user) for user in users]
     finally:
         await database.close()
+
+
+async def _choice(user: User) -> Choice:
+    taken = {name: await user.least(plan) for name, plan in user.ways().items()}
+    return Choice(user.whole.rows, user.chosen(), taken)
+
+
+def _explained(bench: Bench, service: Service, question: Question) -> dict[str, str]:
+    """Plan → what `reverie recall --explain` prints for a question that is answered by it.
+
+    Raises:
+        CannotMeasure: it is answered by another.
+    """
+    told = {"exact": _explain(service, bench.user(SMALLEST), question)}
+    for plan, mode in (("bits", "never"), ("hnsw", "always")):
+        with api_beside(service, MEMORY_HNSW=mode) as beside:
+            told[plan] = _explain(beside, bench.user(LARGER), question)
+    for plan, text in told.items():
+        if f"plan of the vectors: {plan}" not in text:
+            raise CannotMeasure(f"The question for the plan {plan} was answered by another:\n{text}")
+    return told
+
+
+def _explain(service: Service, user: str, question: Question) -> str:
+    command = [sys.executable, "-m", "reverie", "recall", question.text, "--user", user, "-k", "5", "--explain"]
+    keys = {"REVERIE_URL": service.url, "REVERIE_KEY": service.key, "COLUMNS": "160"}
+    done = subprocess.run(  # noqa: S603 - ourselves
+        command, env=os.environ | keys, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise CannotMeasure(f"`reverie recall --explain` failed: {done.stderr.strip()}")
+    return f"$ reverie recall {question.text!r} --user {user} -k 5 --explain\n{done.stdout}"
 
 
 async def _user(
@@ -133,11 +215,12 @@ async def _user(
 ) -> User:
     space_id, user_id, model = found
     known = (await Indexes(database, "always").of(model.id, [user_id])).get(user_id, [])
-    built = {one.method: one for one in known}
-    if set(built) != {"bits", "hnsw"}:
+    whole = [one for one in known if one.method == "bits"]
+    graphs = [one for one in known if one.method == "hnsw"]
+    if len(whole) != 1 or not graphs:
         raise CannotMeasure("Not everything could be built: name a store that nobody else writes to.")
     bounds = Bounds([user_id], [KINDS[kind] for kind in RECALLED_KINDS], [HEADS["semantic"]])
-    return User(database, space_id, bounds, model, built["bits"], built["hnsw"], asked, rounds)
+    return User(database, space_id, bounds, model, whole[0], graphs, asked, rounds)
 
 
 async def _measure(small: User, large: User) -> dict[str, float]:
@@ -190,6 +273,27 @@ def _judge(report: Report, measured: dict[str, float]) -> None:
         ("hnsw, of its share of exact", measured["VISIT"] / planner.VISIT / exact),
     ):
         report.bars.append(Bar(name, share, "at most", TOLERANCE))
+
+
+def _judge_choices(report: Report, choices: Sequence[Choice]) -> None:
+    choices = sorted(choices, key=attrgetter("rows"))
+    for choice in choices:
+        report.rows.append({"traces": choice.rows, "chosen": choice.chosen, "microseconds": choice.taken})
+    print_table(
+        ["traces of the user", "exact, ms", "bits, ms", "hnsw, ms", "chosen", "of the fastest"],
+        [
+            [
+                f"{choice.rows:,}",
+                *(f"{choice.taken[way] / 1000:.2f}" for way in ("exact", "bits", "hnsw")),
+                choice.chosen,
+                f"{choice.slower:.2f}",
+            ]
+            for choice in choices
+        ],
+        "What each way takes, and the one that is chosen",
+    )
+    slowest = max(choice.slower for choice in choices)
+    report.bars.append(Bar("the chosen way, of the fastest", slowest, "at most", SLOWER, "x"))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,10 @@ class CannotMeasure(Exception):  # noqa: N818 - what happened, in one sentence f
     """Something that is needed is missing, or did not do what is to be measured."""
 
 
+class Degraded(CannotMeasure):
+    """Recall answered, but without one of its stages."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spread:
     """The median of some rounds, and the least and greatest of them."""

@@ -23,7 +23,7 @@ _START_SECONDS, _STOP_SECONDS = 120, 60
 class Service:
     """Where the service is. ``database_url`` names the owner of its schema; ``own`` is False for one that was named.
 
-    ``redis_url`` is known of our own only.
+    ``redis_url`` may be unknown.
     """
 
     url: str
@@ -33,22 +33,24 @@ class Service:
     redis_url: str | None = None
 
 
-def named(url: str | None, key: str | None, database_url: str | None) -> Service | None:
+def named(
+    url: str | None, key: str | None, database_url: str | None, redis_url: str | None = None
+) -> Service | None:  # fmt: skip
     """The service that the options name, or None when they name none.
 
     Raises:
         CannotMeasure: they name it in part only.
     """
     if url is not None and key is not None and database_url is not None:
-        return Service(url, key, database_url, own=False)
+        return Service(url, key, database_url, own=False, redis_url=redis_url)
     if url is None and key is None and database_url is None:
         return None
     raise CannotMeasure("--url, --key and --database-url go together: give all three, or none of them.")
 
 
 @contextmanager
-def service_at(service: Service | None) -> Iterator[Service]:
-    """``service``, or a throw-away one that ends with the block.
+def service_at(service: Service | None, **settings: str) -> Iterator[Service]:
+    """``service``, or a throw-away one with these settings (names of environment variables) that ends with the block.
 
     Raises:
         CannotMeasure: the throw-away one does not start.
@@ -56,15 +58,15 @@ def service_at(service: Service | None) -> Iterator[Service]:
     if service is not None:
         yield service
     else:
-        with _throw_away() as own:
+        with _throw_away(settings) as own:
             yield own
 
 
 @contextmanager
-def _throw_away() -> Iterator[Service]:
+def _throw_away(settings: dict[str, str]) -> Iterator[Service]:
     command = [sys.executable, "-m", "bench.throwaway"]
     with subprocess.Popen(  # noqa: S603 - ourselves
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment(), start_new_session=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment() | settings, start_new_session=True
     ) as keeper:
         assert keeper.stdin is not None
         assert keeper.stdout is not None

@@ -1,152 +1,124 @@
-"""How fast the service remembers and recalls over HTTP, against two floors (`bench/floor.py`).
+"""How fast the service remembers and recalls over HTTP, against two floors (`bench/floor.py`) and the peers.
 
-Every round has a new user of the size of a long chat. The three sides remember the same turns in batches of 16 and are
-asked the same questions, each once. Only one works at a time; they take turns after a few batches or questions, in an
-order that changes, so that what else the machine does falls on all alike. Ratios are taken within a round.
+Every round has a new user of the size of a long chat. All sides remember the same turns in batches of 16, are asked the
+same questions, each once, and remember traces that bring their vectors. Only one works at a time; they take turns after
+a few batches or questions, in an order that changes, so that what else the machine does falls on all alike. Ratios are
+taken within a round.
+
+With questions of their own, eight callers ask the service together, in turn with floor B's one process, and one caller
+asks by the recipe `thorough`. The peers are libraries, called without HTTP.
 """
 
-import itertools
 import os
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
 from bench import options
 from bench.client import Client, client_of
 from bench.floor import FLOOR_A, FLOOR_B, Floor, floor_process, floor_schema
+from bench.peers import HOW, Asked, Peer, PeerProcess, chosen_peers, peer_process, peer_schema, peer_versions
 from bench.report import Bar, Report, Spread, new_report, percentile, print_table
-from bench.service import named, service_at
-from bench.text import Conversation, Turn, conversation
-from reverie.embedding.heads import semantic_text
+from bench.rounds import BATCH, COLUMNS, P50, P95, REMEMBER, SERVICE, SUPPLIED, A, B, Round, Size, Work
+from bench.service import Service, named, service_at
+from bench.sides import FloorSide, PeerSide, ServiceSide, Side, recall_together
+from bench.tenants import Sentences, encode
+from bench.timing import cut, orders, timed
+from reverie.core.config import Settings
+from reverie.embedding.registry import BGE_SMALL, MINILM
 
-SERVICE, A, B = "service", "floor A", "floor B"
-MODELS: Final = {A: FLOOR_A, B: FLOOR_B}
-BATCH: Final = 16
+FLOORS: Final = {A: FLOOR_A, B: FLOOR_B}
+CALLERS: Final = 8
+THOROUGH: Final = 40
+SUPPLIED_BATCH: Final = 1000
+SENTENCES: Final = 256
+"""So many are encoded; the vectors that traces bring are drawn around theirs."""
+
 BATCHES_IN_A_ROW: Final = 10
 QUESTIONS_IN_A_ROW: Final = 50
+TOGETHER_IN_A_ROW: Final = 100
 WARM_UP_SEED: Final = 1_000_000
+SMALL: Final = Size(turns=48, questions=12, thorough=2, supplied=100)
+
+DEADLINE_MS: Final = 1000 * Settings.model_fields["rerank_seconds"].default
+"""RERANK_SECONDS, as the throw-away service has it."""
+
+MOST_DEGRADED: Final = 0.05
+"""As many answers as may be later than their p95."""
 
 T = TypeVar("T")
 
 
-class Side(Protocol):
-    """One of the three that are measured; seconds of each batch or question."""
-
-    def remember(self, batches: Sequence[Sequence[Turn]]) -> list[float]: ...
-
-    def recall(self, questions: Sequence[str]) -> list[float]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceSide:
-    """The service, seen from a caller."""
-
-    client: Client
-    user: str
-
-    def remember(self, batches: Sequence[Sequence[Turn]]) -> list[float]:
-        return [_timed(self._remember, batch) for batch in batches]
-
-    def recall(self, questions: Sequence[str]) -> list[float]:
-        return [_timed(self.client.recall, self.user, question) for question in questions]
-
-    def _remember(self, batch: Sequence[Turn]) -> None:
-        traces = [
-            {
-                "external_id": turn.external_id,
-                "conversation_id": turn.session,
-                "speaker": turn.speaker,
-                "content": turn.content,
-                "occurred_at": turn.occurred_at,
-            }
-            for turn in batch
-        ]
-        self.client.remember(self.user, traces)
-
-
-@dataclass(frozen=True, slots=True)
-class FloorSide:
-    """A floor; it encodes the same text as the service."""
-
-    floor: Floor
-    user: uuid.UUID
-
-    def remember(self, batches: Sequence[Sequence[Turn]]) -> list[float]:
-        rows = [[(uuid.uuid4(), semantic_text(turn.content, turn.speaker)) for turn in batch] for batch in batches]
-        return self.floor.remember(self.user, rows)
-
-    def recall(self, questions: Sequence[str]) -> list[float]:
-        return self.floor.recall(self.user, questions)
-
-
-@dataclass(slots=True)
-class Round:
-    """What one round found: turns, the seconds of every batch and question of each side, the machine's load."""
-
-    turns: int = 0
-    remembered: dict[str, list[float]] = field(default_factory=dict)
-    recalled: dict[str, list[float]] = field(default_factory=dict)
-    http: list[float] = field(default_factory=list)
-    load: float = 0.0
-
-    def rate(self, side: str) -> float:
-        """Turns remembered in a second."""
-        return self.turns / sum(self.remembered[side])
-
-    def recall_ms(self, side: str, percent: float) -> float:
-        """A percentile of recall, in milliseconds."""
-        return percentile(self.recalled[side], percent) * 1000
-
-
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The three, ready to work. ``users`` gathers those that the service has to forget in the end."""
+    """All sides, ready to work. ``users`` gathers those that the service has to forget in the end."""
 
-    client: Client
+    callers: Sequence[Client]
     floors: dict[str, Floor]
+    peers: dict[str, PeerProcess]
+    orders: Iterator[tuple[str, ...]]
     users: list[str] = field(default_factory=list)
 
-    def measure(self, talk: Conversation, advance: Callable[[int], Any]) -> Round:
+    def measure(self, work: Work, advance: Callable[[int], Any]) -> Round:
         """One round, with a user of its own."""
-        found = Round(turns=len(talk.turns))
-        sides = self._sides()
-        batches = _cut(talk.turns, BATCH)
-        for order, block in _in_turn(sides, _cut(batches, BATCHES_IN_A_ROW)):
-            for name in order:
-                found.remembered.setdefault(name, []).extend(sides[name].remember(block))
-                advance(len(block))
+        user = uuid.uuid4()
+        service = ServiceSide(self.callers[0], f"bench/{user}")
+        self.users.extend([service.user, service.other_user])
+        sides: dict[str, Side] = {
+            SERVICE: service,
+            **{name: FloorSide(floor, user) for name, floor in self.floors.items()},
+            **{name: PeerSide(peer, service.user) for name, peer in self.peers.items()},
+        }
+
+        def in_turn(
+            blocks: Sequence[Sequence[T]], do: Callable[[Side, Sequence[T]], list[float]]
+        ) -> dict[str, list[float]]:  # fmt: skip
+            taken: dict[str, list[float]] = {name: [] for name in sides}
+            for block, order in zip(blocks, self.orders, strict=False):
+                for name in order:
+                    taken[name] += do(sides[name], block)
+                    advance(len(block))
+            return taken
+
+        found = Round(len(work.turns), sum(len(texts) for texts, _ in work.supplied))
+        found.remembered = in_turn(cut(work.batches, BATCHES_IN_A_ROW), lambda side, block: side.remember(block))
         for floor in self.floors.values():
             floor.analyze()
-        questions = [question.text for question in talk.questions]
-        for order, asked in _in_turn(sides, _cut(questions, QUESTIONS_IN_A_ROW)):
-            for name in order:
-                found.recalled.setdefault(name, []).extend(sides[name].recall(asked))
-                advance(len(asked))
+        for peer in self.peers.values():
+            peer.analyze()
+        found.recalled = in_turn(cut(work.asked, QUESTIONS_IN_A_ROW), lambda side, block: side.recall(block))
+        found.together = self._together(work.together, service.user, sides.get(B))
+        found.thorough, found.degraded = service.recall_thoroughly(work.thorough)
+        advance(len(work.thorough))
+        found.supplied = in_turn(cut(work.supplied, 1), lambda side, block: side.supply(block))
         found.load = os.getloadavg()[0]
-        found.http = [_timed(self.client.live) for _ in range(QUESTIONS_IN_A_ROW)]
+        found.http = [timed(self.callers[0].live) for _ in range(QUESTIONS_IN_A_ROW)]
         return found
 
     def forget(self) -> None:
         """Leaves a service that is not ours as it was."""
         for user in self.users:
-            self.client.forget(user)
+            self.callers[0].forget(user)
 
-    def _sides(self) -> dict[str, Side]:
-        user = uuid.uuid4()
-        self.users.append(f"bench/{user}")
-        sides: dict[str, Side] = {SERVICE: ServiceSide(self.client, self.users[-1])}
-        return sides | {name: FloorSide(floor, user) for name, floor in self.floors.items()}
+    def _together(self, questions: Sequence[str], user: str, floor: Side | None) -> dict[str, float]:
+        """Recalls a second of all callers at once, and of the floor's one process with the same questions."""
+        together, alone = 0.0, 0.0
+        for asked in cut(questions, TOGETHER_IN_A_ROW):
+            together += recall_together(self.callers, user, asked)
+            alone += sum(floor.recall(asked)) if floor is not None else 0.0
+        rates = {SERVICE: len(questions) / together}
+        return rates | {B: len(questions) / alone} if alone else rates
 
 
 def speed(
     rounds: int = 5,
     questions: int = 200,
     torch: Annotated[bool, typer.Option(help="Measure floor B, which needs the extra `models`.")] = True,
+    peers: Asked = None,
     url: options.Url = None,
     key: options.Key = None,
     database_url: options.DatabaseUrl = None,
@@ -154,120 +126,126 @@ def speed(
     check: options.Check = False,
     quick: options.Quick = False,
 ) -> None:
-    """Remember and recall over HTTP against two floors: encode, and one exact SQL query."""
-    talks = (
-        [conversation(0, 3 * BATCH, 12)] if quick else [conversation(seed, None, questions) for seed in range(rounds)]
-    )
-    chosen = {"rounds": len(talks), "questions": len(talks[0].questions), "batch": BATCH, "quick": quick}
-    report = new_report("speed", chosen)
+    """Remember and recall over HTTP, against two floors (encode, and one exact SQL query) and against the peers."""
+    size = SMALL if quick else Size(None, questions, THOROUGH, SUPPLIED_BATCH)
+    others = chosen_peers(peers, *((MINILM, BGE_SMALL) if torch else (BGE_SMALL,)))
+    seeds = range(1 if quick else rounds)
+    chosen = {"rounds": len(seeds), "questions": size.questions, "batch": BATCH, "quick": quick}
+    report = new_report("speed", chosen | {"peers": [peer.name for peer in others]})
     with ExitStack() as stack:
         begin = stack.enter_context(options.progress())
         begin("Starting the service and loading the models", 0)
         where = named(url, key, database_url)
-        floors = {name: stack.enter_context(floor_process(MODELS[name])) for name in ((A, B) if torch else (A,))}
+        floors = {name: stack.enter_context(floor_process(name, FLOORS[name])) for name in ((A, B) if torch else (A,))}
+        processes = {peer.name: stack.enter_context(peer_process(peer)) for peer in others}
         service = stack.enter_context(service_at(where))
         report.ask_versions(service.database_url)
-        stack.enter_context(floor_schema(service.database_url))
-        for floor in floors.values():
-            floor.open(service.database_url)
-        bench = Bench(stack.enter_context(client_of(service)), floors)
+        report.versions |= peer_versions() if others else {}
+        _open(stack, service, floors, processes)
+        callers = [stack.enter_context(client_of(service)) for _ in range(CALLERS)]
+        bench = Bench(callers, floors, processes, orders([SERVICE, *floors, *processes]))
         if not service.own:
             stack.callback(bench.forget)
-        found = _rounds(bench, talks, begin)
-    _judge(report, found)
+        drawn, _ = encode(0, SENTENCES, 1, begin("Encoding", SENTENCES + 1))
+        works = [Work.of(seed, size, drawn) for seed in seeds]
+        found = _measure(bench, works, drawn, begin)
+    _judge(report, found, others)
     _print_tables(found)
+    if peers is None and not others:
+        print(HOW)
     report.print_bars()
     options.finish(report, json, check)
 
 
-def _rounds(bench: Bench, talks: Sequence[Conversation], begin: options.Begin) -> list[Round]:
-    warm_up = conversation(WARM_UP_SEED, 3 * BATCH, 12)
-    sides = 1 + len(bench.floors)
-    steps = sum(len(_cut(talk.turns, BATCH)) + len(talk.questions) for talk in (warm_up, *talks))
-    advance = begin("Remembering and recalling", sides * steps)
+def _open(
+    stack: ExitStack, service: Service, floors: dict[str, Floor], peers: dict[str, PeerProcess]
+) -> None:  # fmt: skip
+    """Gives everybody a place in the service's PostgreSQL until the stack is closed."""
+    stack.enter_context(floor_schema(service.database_url))
+    for floor in floors.values():
+        floor.open(service.database_url)
+    for peer in peers.values():
+        peer.open(stack.enter_context(peer_schema(service.database_url)))
+
+
+def _measure(bench: Bench, works: Sequence[Work], drawn: Sentences, begin: options.Begin) -> list[Round]:
+    warm_up = Work.of(WARM_UP_SEED, SMALL, drawn)
+    sides = 1 + len(bench.floors) + len(bench.peers)
+    advance = begin("Remembering and recalling", sum(work.steps(sides) for work in (warm_up, *works)))
     bench.measure(warm_up, advance)
-    return [bench.measure(talk, advance) for talk in talks]
+    return [bench.measure(work, advance) for work in works]
 
 
-def _judge(report: Report, found: Sequence[Round]) -> None:
-    report.rows = [_row(one) for one in found]
-    remember = _remember_ratio(found, A)
-    report.bars = [Bar("remember, of floor A's turns/s", remember.median, "at least", 0.8, "x", remember)]
-    for floor, most in ((A, 2.2), (B, 1.2)):
+def _judge(report: Report, found: Sequence[Round], peers: Sequence[Peer]) -> None:
+    report.rows = [one.plain() for one in found]
+    report.bars = list(_bars(found, peers))
+
+
+def _bars(found: Sequence[Round], peers: Sequence[Peer]) -> Iterator[Bar]:
+    remember = REMEMBER.ratio(found, A)
+    yield Bar(f"{REMEMBER.name}, of {A}'s {REMEMBER.unit}", remember.median, "at least", 0.9, "x", remember)
+    for column, floor, most in ((P50, A, 2.0), (P50, B, 1.0), (P95, B, 1.5)):
         if floor in found[0].recalled:
-            ratio = _recall_ratio(found, floor, 50)
-            report.bars.append(Bar(f"recall p50, of {floor}'s", ratio.median, "at most", most, "x", ratio))
+            ratio = column.ratio(found, floor)
+            yield Bar(f"{column.name}, of {floor}'s", ratio.median, "at most", most, "x", ratio)
+    if B in found[0].together:
+        ratio = Spread.of(one.together[SERVICE] / one.together[B] for one in found)
+        yield Bar(f"recalls/s of {CALLERS} callers, of {B}'s", ratio.median, "at least", 1.3, "x", ratio)
+    yield Bar("recall p95, thorough", _thorough_ms(found, 95), "at most", DEADLINE_MS, " ms")
+    yield Bar("degraded, thorough, share", _degraded(found), "at most", MOST_DEGRADED)
+    supplied = Spread.of(one.supplied_rate(SERVICE) for one in found)
+    yield Bar(f"{SUPPLIED.name}, {SUPPLIED.unit}", supplied.median, "at least", 5000, "", supplied)
+    for model in dict.fromkeys(peer.model for peer in peers):
+        names = [peer.name for peer in peers if peer.model == model]
+        for column in COLUMNS:
+            ratio = column.ratio(found, *names)
+            yield Bar(f"{column.name}, of the better peer's with {model}", ratio.median, column.wanted, 1, "x", ratio)
 
 
-def _remember_ratio(found: Sequence[Round], floor: str) -> Spread:
-    return Spread.of(one.rate(SERVICE) / one.rate(floor) for one in found)
+def _thorough_ms(found: Sequence[Round], percent: float) -> float:
+    return percentile([seconds for one in found for seconds in one.thorough], percent) * 1000
 
 
-def _recall_ratio(found: Sequence[Round], floor: str, percent: float) -> Spread:
-    return Spread.of(one.recall_ms(SERVICE, percent) / one.recall_ms(floor, percent) for one in found)
-
-
-def _row(one: Round) -> dict[str, Any]:
-    """A round as plain values, for JSON: every single measurement too."""
-    sides = {
-        name: {
-            "turns_per_second": one.rate(name),
-            "recall_p50_ms": one.recall_ms(name, 50),
-            "recall_p95_ms": one.recall_ms(name, 95),
-            "batch_ms": [round(seconds * 1000, 3) for seconds in one.remembered[name]],
-            "question_ms": [round(seconds * 1000, 3) for seconds in one.recalled[name]],
-        }
-        for name in one.recalled
-    }
-    return {"turns": one.turns, "load": one.load, "http_p50_ms": percentile(one.http, 50) * 1000, "sides": sides}
+def _degraded(found: Sequence[Round]) -> float:
+    return sum(one.degraded for one in found) / sum(len(one.thorough) for one in found)
 
 
 def _print_tables(found: Sequence[Round]) -> None:
     turns, questions = sum(one.turns for one in found), sum(len(one.recalled[SERVICE]) for one in found)
-    title = f"{turns:,} turns in batches of {BATCH}, {questions:,} questions: median of {len(found)} rounds (range)"
+    vectors = sum(one.vectors for one in found)
     print_table(
-        ["", "remember, turns/s", "recall p50, ms", "recall p95, ms"],
+        ["", *(f"{column.name}, {column.unit}" for column in COLUMNS)],
         [
-            *([name, *_numbers(found, name)] for name in found[0].recalled),
-            ["HTTP alone", "", Spread.of(percentile(one.http, 50) * 1000 for one in found).shown(), ""],
+            *([name, *(column.shown(found, name) for column in COLUMNS)] for name in found[0].recalled),
+            ["HTTP alone", "", Spread.of(percentile(one.http, 50) * 1000 for one in found).shown(), "", ""],
         ],
-        title,
+        f"{turns:,} turns in batches of {BATCH}, {questions:,} questions, {vectors:,} supplied vectors: "
+        f"median of {len(found)} rounds (range)",
     )
-    floors = [name for name in found[0].recalled if name != SERVICE]
     print_table(
-        ["service to floor", "remember", "recall p50", "recall p95"],
+        ["service to", *(column.name for column in COLUMNS)],
         [
             [
-                f"{floor} ({MODELS[floor]})",
-                _remember_ratio(found, floor).shown(2),
-                _recall_ratio(found, floor, 50).shown(2),
-                _recall_ratio(found, floor, 95).shown(2),
+                f"{name} ({FLOORS[name]})" if name in FLOORS else name,
+                *(column.shown_ratio(found, name) for column in COLUMNS),
             ]
-            for floor in floors
+            for name in found[0].recalled
+            if name != SERVICE
         ],
-        "Ratios within a round: more is better for remember, less for recall",
+        "Ratios within a round: more is better, for recall less",
     )
-
-
-def _numbers(found: Sequence[Round], name: str) -> Iterator[str]:
-    yield Spread.of(one.rate(name) for one in found).shown(0)
-    for percent in (50, 95):
-        yield Spread.of(one.recall_ms(name, percent) for one in found).shown()
-
-
-def _in_turn(sides: dict[str, Side], blocks: Sequence[T]) -> Iterator[tuple[tuple[str, ...], T]]:
-    """Each block of work with the order in which the sides do it: every order comes equally often."""
-    return zip(itertools.cycle(itertools.permutations(sides)), blocks, strict=False)
-
-
-def _cut(items: Sequence[T], size: int) -> list[Sequence[T]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _timed(action: Callable[..., object], *arguments: Any) -> float:
-    began = time.perf_counter()
-    action(*arguments)
-    return time.perf_counter() - began
+    print_table(
+        ["", "recalls/s", "p50, ms", "p95, ms", "degraded"],
+        [
+            *(
+                [who, Spread.of(one.together[name] for one in found).shown(), "", "", ""]
+                for name, who in ((SERVICE, f"{CALLERS} callers"), (B, f"{B}, one process"))
+                if name in found[0].together
+            ),
+            ["thorough", "", *(f"{_thorough_ms(found, one):.0f}" for one in (50, 95)), f"{_degraded(found):.1%}"],
+        ],
+        f"Callers together; and the recipe `thorough`, whose reranking may take {DEADLINE_MS:.0f} ms",
+    )
 
 
 if __name__ == "__main__":

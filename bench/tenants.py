@@ -3,7 +3,7 @@
 The vectors are those that the default model gives to generated sentences, with noise: each is a sentence's vector plus
 half of the difference of two others', so that it differs from it in the directions in which sentences differ. The
 questions' are the model's own, of generated questions. The exact neighbours are computed here, in float32 over the same
-vectors.
+vectors. The peers get as many of the same users as they take in within minutes, and the same questions.
 """
 
 import asyncio
@@ -21,6 +21,8 @@ import typer
 
 from bench import options
 from bench.client import Client, client_of
+from bench.peers import HOW, Asked, chosen_peers, peer_versions
+from bench.peers_tenants import PeerStore, measure
 from bench.plan import Plan, read_plan
 from bench.report import Bar, CannotMeasure, Report, Spread, new_report, percentile, print_table
 from bench.service import named, service_at
@@ -199,6 +201,8 @@ def tenants(
     largest: Annotated[int, typer.Option(help="Traces of the largest user.")] = 200_000,
     questions: Annotated[int, typer.Option(help="Questions for each size.")] = 100,
     seed: int = 1,
+    peers: Asked = None,
+    peer_traces: Annotated[int, typer.Option(help="Traces that each of the peers is given at most.")] = 30_000,
     url: options.Url = None,
     key: options.Key = None,
     database_url: options.DatabaseUrl = None,
@@ -210,13 +214,15 @@ def tenants(
     questions, texts = (8, 64) if quick else (questions, SENTENCES)
     sizes = sizes_of(largest, quick)
     users = {str(size.traces): len(size.users) for size in sizes}
-    chosen = {"users": users, "questions": questions, "seed": seed, "k": K}
+    others = chosen_peers(peers, None)
+    chosen = {"users": users, "questions": questions, "seed": seed, "k": K, "peer_traces": peer_traces}
     report = new_report("tenants", chosen)
     with ExitStack() as stack:
         begin = stack.enter_context(options.progress())
         begin("Starting the service", 0)
         service = stack.enter_context(service_at(named(url, key, database_url)))
         report.ask_versions(service.database_url)
+        report.versions |= peer_versions() if others else {}
         drawn, asked = encode(seed, texts, questions, begin("Encoding", texts + questions))
         for size in sizes:
             owners = sorted(size.users[number % len(size.users)] for number in range(questions))
@@ -226,8 +232,13 @@ def tenants(
         if not service.own:
             stack.callback(_forget, bench, sizes)
         _measure(bench, sizes, service.database_url, begin)
+        advance = begin("Filling and asking the peers", len(others) * peer_traces)
+        stores = [measure(peer, sizes, peer_traces, drawn, service.database_url, advance) for peer in others]
     _judge(report, sizes)
-    _print_tables(sizes)
+    report.rows += [store.plain() for store in stores]
+    _print_tables(sizes, stores)
+    if peers is None and not others:
+        print(HOW)
     report.print_bars()
     options.finish(report, json, check)
 
@@ -330,38 +341,39 @@ def _row(size: Size) -> dict[str, Any]:
     }
 
 
-def _print_tables(sizes: Sequence[Size]) -> None:
+def _print_tables(sizes: Sequence[Size], stores: Sequence[PeerStore]) -> None:
     print_table(
         ["remember, supplied vectors", "users", "traces/s", "ms a batch (range)", "recalled, ms"],
         [
-            [
-                size.name,
-                str(len(size.users)),
-                f"{size.rate:,.0f}",
-                Spread.of(1000 * seconds for seconds in size.batches).shown(0),
-                Spread.of(1000 * seconds for seconds in size.seen).shown(),
-            ]
-            for size in sizes
+            *(
+                [
+                    size.name,
+                    str(len(size.users)),
+                    f"{size.rate:,.0f}",
+                    Spread.of(1000 * seconds for seconds in size.batches).shown(0),
+                    Spread.of(1000 * seconds for seconds in size.seen).shown(),
+                ]
+                for size in sizes
+            ),
+            *([store.name, str(len(store.users)), f"{store.rate:,.0f}", "", ""] for store in stores),
         ],
         f"Loading over HTTP by one caller in batches of {BATCH}, until the last trace was recalled",
     )
     print_table(
         ["recipe=vector", "", "plan", "questions", "recall@10", "least", "p50 ms", "p95 ms"],
         [
-            [
-                size.name,
-                phase,
-                size.plans[phase].name,
-                str(len(shares)),
-                f"{sum(shares) / len(shares):.4f}",
-                f"{min(shares):.1f}",
-                f"{percentile(size.seconds[phase], 50) * 1000:.1f}",
-                f"{percentile(size.seconds[phase], 95) * 1000:.1f}",
-            ]
-            for size in sizes
-            for phase, shares in size.recall.items()
+            *(
+                [size.name, phase, size.plans[phase].name, *_cells(shares, size.seconds[phase])]
+                for size in sizes
+                for phase, shares in size.recall.items()
+            ),
+            *(
+                [f"{one.traces:,} traces", store.name, store.peer.apart_by, *_cells(one.recall, one.seconds)]
+                for store in stores
+                for one in store.found
+            ),
         ],
-        f"Recall over HTTP against the exact top {K}",
+        f"Recall against the exact top {K}: over HTTP, and by the peers, which have an HNSW index over everybody",
     )
     print_table(
         ["recipe=balanced", "questions", "p50 ms", "p95 ms"],
@@ -381,6 +393,16 @@ def _print_tables(sizes: Sequence[Size]) -> None:
         [row for size in sizes for phase, plan in size.plans.items() for row in _plan_rows(size, phase, plan)],
         "EXPLAIN (ANALYZE, BUFFERS) as the serving role, the generic plan",
     )
+
+
+def _cells(shares: Sequence[float], seconds: Sequence[float]) -> list[str]:
+    return [
+        str(len(shares)),
+        f"{sum(shares) / len(shares):.4f}",
+        f"{min(shares):.1f}",
+        f"{percentile(seconds, 50) * 1000:.1f}",
+        f"{percentile(seconds, 95) * 1000:.1f}",
+    ]
 
 
 def _plan_rows(size: Size, phase: str, plan: Plan) -> list[list[str]]:

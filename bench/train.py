@@ -2,7 +2,7 @@
 
 Conversations with questions whose evidence is known are remembered by a service, every question's candidates are
 gathered by the code that serves a recall, and gradient-boosted trees learn to put the evidence first. The table
-compares what the arms alone would put first with a ranker that has seen all but the conversation it is asked about.
+compares what the arms alone would put first with rankers that have not seen the conversation they are asked about.
 """
 
 import asyncio
@@ -13,15 +13,16 @@ from typing import Annotated
 import typer
 
 from bench import options
-from bench.asking import METRICS, Answered, judged, mean
+from bench.asking import METRICS, answered, mean
+from bench.cases import cases_of
 from bench.client import client_of
 from bench.conversations import Conversation, read_collection
-from bench.gather import Floats, Gathered, Judged, gather, judge, load
+from bench.gather import Gathered, Judged, gather, judge, load
 from bench.made import MADE
 from bench.made import made as made_collections
 from bench.report import Report, new_report, print_table
 from bench.service import Service, named, service_at
-from bench.training import Trained, folds, likely, to_onnx, train, train_both
+from bench.training import Trained, likely, to_onnx, train_both, unseen
 from reverie.core.config import load_settings
 from reverie.recall.ranker import CARRIED, MADE_FOR
 
@@ -72,7 +73,7 @@ def gathered(service: Service, run: str | None, conversations: Sequence[Conversa
             run = "train"
             load(client, run, conversations, begin("remember", sum(len(one.traces) for one in conversations)))
         advance = begin("gather", sum(len(one.questions) for one in conversations))
-        return asyncio.run(gather(service, run, conversations, "balanced", advance))
+        return asyncio.run(gather(service, run, cases_of(conversations), "balanced", advance))
 
 
 def reranker_says(service: Service, conversations: Sequence[Conversation], rows: Sequence[Gathered]) -> Judged:
@@ -83,41 +84,18 @@ def reranker_says(service: Service, conversations: Sequence[Conversation], rows:
 
 
 def compare(report: Report, rows: Sequence[Gathered]) -> None:
-    """Prints and notes what the arms alone and a ranker that has not seen the conversation find."""
-    arms = _by_collection([_answered(row, row.first) for row in rows if not row.collection.startswith(MADE)])
-    learned = offline(rows)
+    """Prints and notes what the arms alone and rankers that have not seen the conversation find."""
+    rankers = unseen(rows)
     table = []
-    for collection in learned:
-        for name, of in (("arms weighed", arms[collection]), ("ranker", learned[collection])):
+    for collection in dict.fromkeys(row.collection for row in rows if not row.collection.startswith(MADE)):
+        here = [row for row in rows if row.collection == collection]
+        weighed = [answered(row, row.first) for row in here]
+        learned = [answered(row, rankers[row.question[:2]].scores(row)) for row in here]
+        for name, of in (("arms weighed", weighed), ("ranker", learned)):
             shown = {metric: mean(of, metric) for metric in METRICS}
             report.rows.append({"collection": collection, "by": name, "questions": len(of)} | shown)
             table.append([f"{collection}, {name}", str(len(of)), *(f"{value:.3f}" for value in shown.values())])
-    print_table(["leave one conversation out", "questions", *METRICS], table, "What would be found")
-
-
-def offline(rows: Sequence[Gathered]) -> dict[str, list[Answered]]:
-    """What rankers that have not seen the conversation would answer, by collection."""
-    learned = []
-    with options.progress() as begin:
-        advance = begin("leave one out", len({row.question[:2] for row in rows}))
-        for held, others in folds(rows):
-            ranker = train(others)
-            learned += [_answered(row, ranker.scores(row)) for row in held]
-            advance(1)
-    return _by_collection(learned)
-
-
-def _by_collection(rows: Sequence[Answered]) -> dict[str, list[Answered]]:
-    return {name: [row for row in rows if row.collection == name] for name in dict.fromkeys(r.collection for r in rows)}
-
-
-def _answered(row: Gathered, scores: Floats) -> Answered:
-    order = (-scores).argsort(kind="stable")
-    names = [str(place) if row.evidence[place] else None for place in order]
-    # Evidence that no arm found counts as missed.
-    wanted = frozenset(name for name in names if name) | {f"missed {n}" for n in range(row.wanted - row.evidence.sum())}
-    r5, r10, rr = judged(names, wanted)
-    return Answered(row.collection, row.conversation, row.number, row.category, r5, r10, rr, 0.0)
+    print_table(["conversations left out", "questions", *METRICS], table, "What would be found")
 
 
 if __name__ == "__main__":

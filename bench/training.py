@@ -57,8 +57,7 @@ class Trained:
 
     def scores(self, one: Gathered) -> Floats:
         """What the service would make of the candidates of a question."""
-        raw = np.asarray(self.booster.predict(one.features, num_threads=1), dtype=np.float64)
-        return np.asarray(1 / (1 + np.exp(-(self.slope * raw + self.offset))))
+        return np.asarray(1 / (1 + np.exp(-(self.slope * _raw(self.booster, one) + self.offset))))
 
 
 def lightgbm() -> Any:
@@ -76,27 +75,48 @@ def lightgbm() -> Any:
 
 def train(rows: Sequence[Gathered]) -> Trained:
     """A ranker of all questions, whose scores are probabilities for those that people asked, if there are any."""
-    return Trained(_fit(rows), *_scale(_held_out(rows)))
+    return train_and_hold(rows)[0]
+
+
+def train_and_hold(rows: Sequence[Gathered]) -> tuple[Trained, list[tuple[Gathered, Floats]]]:
+    """:func:`train` and :func:`likely`, which share most of their work."""
+    held = _held_out(rows)
+    slope, offset = _scale(held)
+    return Trained(_fit(rows), slope, offset), _likely(held, slope, offset)
 
 
 def likely(rows: Sequence[Gathered]) -> list[tuple[Gathered, Floats]]:
     """Every question with the scores of its candidates by a ranker that has not seen its conversation."""
     held = _held_out(rows)
-    slope, offset = _scale(held)
+    return _likely(held, *_scale(held))
+
+
+def _likely(held: Sequence[tuple[Gathered, Floats]], slope: float, offset: float) -> list[tuple[Gathered, Floats]]:
     return [(row, 1 / (1 + np.exp(-(slope * raw + offset)))) for row, raw in held]
 
 
-def folds(rows: Sequence[Gathered]) -> Iterator[tuple[list[Gathered], list[Gathered]]]:
-    """(the questions of a conversation that people had, all others) for every such conversation."""
-    for conversation in dict.fromkeys(row.question[:2] for row in rows if not row.collection.startswith(MADE)):
-        held = [row for row in rows if row.question[:2] == conversation]
-        yield held, [row for row in rows if row.question[:2] != conversation]
+def folds(rows: Sequence[Gathered], most: int | None = None) -> Iterator[tuple[list[Gathered], list[Gathered]]]:
+    """(the questions of conversations that people had, all others), until all of these were left out once.
+
+    Args:
+        rows: the questions.
+        most: of folds; each conversation is one of its own, if not given.
+    """
+    conversations = list(dict.fromkeys(row.question[:2] for row in rows if not row.collection.startswith(MADE)))
+    count = min(most or len(conversations), len(conversations))
+    for fold in range(count):
+        left = set(conversations[fold::count])
+        yield (
+            [row for row in rows if row.question[:2] in left],
+            [row for row in rows if row.question[:2] not in left],
+        )
 
 
 def train_both(rows: Sequence[Gathered], judged: Judged, most: int) -> dict[str, Trained]:
     """The rankers of ``balanced`` and ``thorough``; the latter of those questions that were judged."""
-    seen = [reranked(row, scores, judged, most) for row, scores in likely(rows) if row.question in judged]
-    return {"balanced": train(rows), "thorough": train(seen)} if seen else {"balanced": train(rows)}
+    balanced, held = train_and_hold(rows)
+    seen = [reranked(row, scores, judged, most) for row, scores in held if row.question in judged]
+    return {"balanced": balanced, "thorough": train(seen)} if seen else {"balanced": balanced}
 
 
 def to_onnx(ranker: Trained, names: Sequence[str]) -> bytes:
@@ -119,21 +139,31 @@ def to_onnx(ranker: Trained, names: Sequence[str]) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def unseen(rows: Sequence[Gathered], count: int = FOLDS) -> dict[tuple[str, str], Trained]:
+    """For each conversation a ranker that has not seen it, nor the others of its fold, of ``count``."""
+    found = list(_folded(rows, count))
+    slope, offset = _scale([(row, _raw(booster, row)) for booster, held in found for row in held])
+    return {row.question[:2]: Trained(booster, slope, offset) for booster, held in found for row in held}
+
+
 def _held_out(rows: Sequence[Gathered]) -> list[tuple[Gathered, Floats]]:
     """Every question with the raw scores of its candidates by trees that have not seen its conversation."""
-    conversations = list(dict.fromkeys((row.collection, row.conversation) for row in rows))
+    return [(row, _raw(booster, row)) for booster, held in _folded(rows) for row in held]
+
+
+def _folded(rows: Sequence[Gathered], count: int = FOLDS) -> Iterator[tuple[Any, list[Gathered]]]:
+    """(trees that have seen all but some conversations, the questions of these), until all were held out once."""
+    conversations = list(dict.fromkeys(row.question[:2] for row in rows))
     if len(conversations) < FEWEST:
         raise CannotMeasure(f"A ranker is learned from at least {FEWEST} conversations: name more of them by --data.")
-    found: list[tuple[Gathered, Floats]] = []
-    for fold in range(min(FOLDS, len(conversations))):
-        held = set(conversations[fold::FOLDS])
-        booster = _fit([row for row in rows if (row.collection, row.conversation) not in held])
-        found += [
-            (row, np.asarray(booster.predict(row.features, num_threads=1), dtype=np.float64))
-            for row in rows
-            if (row.collection, row.conversation) in held
-        ]
-    return found
+    for fold in range(min(count, len(conversations))):
+        held = set(conversations[fold::count])
+        booster = _fit([row for row in rows if row.question[:2] not in held])
+        yield booster, [row for row in rows if row.question[:2] in held]
+
+
+def _raw(booster: Any, row: Gathered) -> Floats:
+    return np.asarray(booster.predict(row.features, num_threads=1), dtype=np.float64)
 
 
 def _fit(rows: Sequence[Gathered]) -> Any:

@@ -16,49 +16,22 @@ def run(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_speed_measures_the_service_and_its_floor(tmp_path: Path) -> None:
-    report = tmp_path / "speed.json"
-
-    done = run("speed", "--quick", "--no-torch", "--json", str(report))
-
-    assert done.returncode == 0, done.stderr
-    assert "floor A" in done.stdout
-    found = json.loads(report.read_text())
-    assert [bar["name"] for bar in found["bars"]] == ["remember, of floor A's turns/s", "recall p50, of floor A's"]
-    (row,) = found["rows"]
-    for side in ("service", "floor A"):
-        assert len(row["sides"][side]["batch_ms"]) == 3
-        assert len(row["sides"][side]["question_ms"]) == 12
-    assert found["versions"]["fsync"] == found["versions"]["synchronous_commit"] == "on"
-
-
-def test_tenants_finds_the_exact_neighbours_of_every_size(tmp_path: Path) -> None:
-    report = tmp_path / "tenants.json"
-
-    done = run("tenants", "--quick", "--json", str(report))
-
-    assert done.returncode == 0, done.stderr
-    found = json.loads(report.read_text())
-    assert [row["traces"] for row in found["rows"]] == [10, 60, 300, 600]
-    for row in found["rows"]:
-        assert set(row["recall_at_10"]) == {"just loaded", "vacuumed", "built"}
-        assert all(share >= 0.97 for share in row["recall_at_10"].values())
-        assert len(row["recall_ms"]["balanced, built"]) == 8
-        assert {plan["name"] for plan in row["plans"].values()} == {"exact"}
-        scans = row["plans"]["vacuumed"]["scans"]
-        assert {scan["node"] for scan in scans} == {"Index Only Scan"}
-        assert sum(scan["rows"] for scan in scans) == row["traces"]
-
-
-def test_plans_measures_every_constant_of_the_planner(tmp_path: Path) -> None:
+def test_plans_measures_every_constant_of_the_planner_and_explains_a_question_for_each_plan(tmp_path: Path) -> None:
     report = tmp_path / "plans.json"
 
-    done = run("plans", "--quick", "--json", str(report))
+    done = run("plans", "--quick", "--explain", "--json", str(report))
 
     assert done.returncode == 0, done.stderr
     found = json.loads(report.read_text())
-    names = {row["constant"] for row in found["rows"]}
+    names = {row["constant"] for row in found["rows"] if "constant" in row}
     assert names == {"ROW", "NUMBER", "SIGNS", "RESCORE", "VISIT", "LEG", "LOOK_UP", "SIFT"}
+    choices = [row for row in found["rows"] if "chosen" in row]
+    assert [row["traces"] for row in choices] == [1200, 3000, 6000]
+    for row in choices:
+        assert set(row["microseconds"]) == {"exact", "bits", "hnsw"}
+        assert row["chosen"] in row["microseconds"]
+    for plan in ("exact", "bits", "hnsw"):
+        assert f"plan of the vectors: {plan}" in done.stdout
 
 
 def test_load_measures_recall_beside_others_and_what_a_crowd_is_answered(tmp_path: Path) -> None:
@@ -80,7 +53,7 @@ def test_load_measures_recall_beside_others_and_what_a_crowd_is_answered(tmp_pat
     assert [bar["name"] for bar in found["bars"] if "errors" in bar["name"] and bar["met"]]
 
 
-@pytest.mark.parametrize("command", ["speed", "tenants", "load", "plans"])
+@pytest.mark.parametrize("command", ["speed", "tenants", "load", "plans", "scale"])
 def test_half_a_service_is_refused_in_one_sentence(command: str) -> None:
     done = run(command, "--url", "http://127.0.0.1:1")
 

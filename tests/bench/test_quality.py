@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench.asking import Answered, difference, judged, mean
+from bench.asking import Answered, answered, difference, judged, mean
+from bench.cases import follow_ups, in_focus, of_little, without_names
 from bench.conversations import read_collection
-from bench.gather import Gathered
-from bench.quality import show_without
+from bench.gather import ALL, Gathered
 from bench.report import CannotMeasure, Report
 from bench.text import conversation
+from bench.worth import ARMS, groups, priors, show
 
 from bench import training
 from reverie.recall.features import GROUPS, NAMES
@@ -83,22 +84,85 @@ def test_a_difference_has_an_interval_that_holds_it() -> None:
     assert 0 < low < gain < high < 1
 
 
-def test_a_ranker_is_trained_served_and_measured_on_what_it_has_not_seen(collection: Path, tmp_path: Path) -> None:
+def test_everything_is_measured_and_every_part_left_out(collection: Path, tmp_path: Path) -> None:
     report = tmp_path / "quality.json"
 
     done = run(
-        "quality", "--data", str(collection), "--recipe", "balanced", "--leave-one-out", "--no-made",
-        "--json", str(report),
+        "quality", "--data", str(collection), "--recipe", "balanced", "--leave-one-out", "--folds", "3", "--without",
+        "--heads", "--no-made", "--json", str(report),
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
-    rows = json.loads(report.read_text())["rows"]
-    by = {row["by"]: row for row in rows if "answers" in row}
+    found = json.loads(report.read_text())
+    by = {row["by"]: row for row in found["rows"] if "answers" in row}
     assert set(by) == {"vector", "lexical", "balanced", "balanced, left out"}
     assert all(row["questions"] == 72 for row in by.values())
     assert all(len(row["answers"]) == 72 for row in by.values())
-    gains = [row for row in rows if "gain" in row]
+    gains = [row for row in found["rows"] if "gain" in row]
     assert all(row["low"] <= row["gain"] <= row["high"] for row in gains)
+    assert [bar["sense"] for bar in found["bars"]] == ["at least", "at least"]
+    parts: dict[str, list[str]] = {}
+    for row in found["rows"]:
+        if "worth" in row:
+            parts.setdefault(row["worth"], []).append(row["part"])
+    assert parts["balanced without an arm"] == list(ARMS)
+    assert parts["balanced without a group of features"] == [ALL, *GROUPS]
+    assert parts["balanced, after a conversation in progress"][0] == ALL
+    assert parts["vector by other heads than semantic"][:3] == [ALL, "situation", "entity"]
+    assert parts["balanced by more heads"][-1] == "semantic + situation + entity"
+
+
+def test_what_is_kept_is_not_gathered_again(collection: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_bytes(b"no pickle")
+
+    done = run(
+        "quality", "--data", str(collection), "--recipe", "balanced", "--leave-one-out", "--no-shipped", "--no-made",
+        "--kept", str(kept),
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert "is no file that --kept has made" in done.stderr
+
+
+def test_a_question_of_little_memory_has_its_evidence_in_reach(collection: Path) -> None:
+    read = read_collection(collection)
+    cases = of_little(read, sizes=(5, 20))
+    assert {case.question for case in cases} == {
+        (one.collection, one.name, number) for one in read for number in range(24)
+    }
+    for case in cases:
+        evidence = case.conversation.questions[case.number].evidence
+        moments = [trace["occurred_at"] for trace in case.conversation.traces if trace["external_id"] in evidence]
+        assert all(case.more["since"] <= moment < case.more["until"] for moment in moments)
+
+
+def test_a_follow_up_comes_after_the_conversation_of_its_evidence(collection: Path) -> None:
+    read = read_collection(collection)
+    cases = follow_ups(read, 6)
+    assert cases
+    for case in cases:
+        at = {trace["external_id"]: trace for trace in case.conversation.traces}
+        (evidence,) = case.conversation.questions[case.number].evidence
+        newest = at[case.focus[0]]
+        assert newest["conversation_id"] == at[evidence]["conversation_id"]
+        assert newest["occurred_at"] < case.more["until"]
+        assert len(case.focus) <= 6
+        assert case.text.startswith("And ")
+    assert in_focus(read[0], 2) == [trace["external_id"] for trace in read[0].traces[:-3:-1]]
+
+
+@pytest.mark.parametrize(
+    ("question", "follow_up"),
+    [
+        ("What did Nadia say then?", "And what did they say then?"),
+        ("When does Tomek's sister go to Skye in May?", "And when does their sister go to they in May?"),
+        ("Nadia's cat: what is it called?", "And their cat: what is it called?"),
+        ("I told you about Oslo, did I?", "And I told you about they, did I?"),
+    ],
+)
+def test_a_follow_up_names_nobody(question: str, follow_up: str) -> None:
+    assert without_names(question) == follow_up
 
 
 def some_questions() -> list[Gathered]:
@@ -116,10 +180,29 @@ def test_what_each_group_of_features_is_worth(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(training, "TREES", 20)
     monkeypatch.setitem(training.PARAMETERS, "min_data_in_leaf", 5)
     report = Report("quality", {}, {}, {})
-    show_without(report, some_questions())
-    found = {row["without"]: row["MRR"] for row in report.rows}
-    assert set(found) == {None, *GROUPS}
-    assert found["semantic"] < found[None]
+    show(report, "without a group", groups(some_questions()))
+    lost = {row["part"]: row["lost"]["MRR"] for row in report.rows}
+    assert set(lost) == {ALL, *GROUPS}
+    assert lost[ALL] == (0, 0, 0)
+    mean_lost, low, high = lost["semantic"]
+    assert low <= mean_lost <= high
+    assert mean_lost > 0
+
+
+def test_a_prior_moves_what_the_ranker_is_unsure_of(collection: Path) -> None:
+    read = read_collection(collection)[:1]
+    names = [trace["external_id"] for trace in read[0].traces]
+    (wanted,) = read[0].questions[0].evidence
+    evidence = np.array([name == wanted for name in names])
+    features = np.zeros((len(names), len(NAMES)), dtype=np.float32)
+    keys = [bytes([n]) * 32 for n in range(len(names))]
+    row = Gathered("made", read[0].name, 0, 4, features, evidence, 1, np.zeros(len(names)), keys, names)
+    unsure = np.full(len(names), 0.5)
+    found = {name: answers[0].rr for name, answers in priors(read, [(row, unsure)]).items()}
+    assert found[ALL] == answered(row, unsure).rr
+    place = len(names) - names.index(wanted)
+    assert found["with recency"] == (pytest.approx(1 / place) if place <= 20 else 0)
+    assert answered(row, np.where(evidence, 1, unsure)).rr == 1
 
 
 def test_one_conversation_teaches_nothing() -> None:

@@ -464,8 +464,21 @@ def test_what_may_fail_is_at_zero_before_it_does() -> None:
     found = read(Metrics().render().decode())
     begun = {
         "reverie_http_refused_total": ("status", ("401", "403", "413", "414", "429", "431", "503")),
-        "reverie_recall_arms_failed_total": ("arm", ("semantic", "lexical", "focus")),
-        "reverie_redis_errors_total": ("part", ("focus.add", "focus.read", "focus.remove", "bell", "worker")),
+        "reverie_recall_arms_failed_total": ("arm", ("semantic", "dated", "lexical", "focus", "edges")),
+        "reverie_redis_errors_total": (
+            "part",
+            (
+                "focus.add",
+                "focus.read",
+                "focus.remove",
+                "focus.count",
+                "focus.drop",
+                "bell",
+                "worker",
+                "status",
+                "ping",
+            ),
+        ),
         "reverie_encoder_refused_total": ("kind", ("questions", "documents")),
     }
     wanted = {f"{name}{{{label}={value}}}": 0.0 for name, (label, values) in begun.items() for value in values}

@@ -87,7 +87,7 @@ async def _plan(database: Any, model: Any, space_id: Any, user_id: Any, vector: 
     bounds = Bounds(user_ids=[user_id], kinds=[1, 2, 3, 4], heads=[0])
     known = await Indexes(database, "always").of(model.id, [user_id])
     plan = choose(bounds, known, model.dim, 10, "always")
-    query, parameters = vectors.query(plan, bounds, vector.astype(np.float32), model, 10, 10)
+    query, parameters = vectors.query(plan, bounds, vector.astype(np.float32), model, 10)
     async with database.reading_vectors(space_id) as session:
         await session.send(vectors.SQL["graph_settings"], vectors.graph_settings(plan, 10))
         found = await session.fetch(b"EXPLAIN " + query, parameters)

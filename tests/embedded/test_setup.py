@@ -155,7 +155,7 @@ def test_unknown_options_are_refused(project: Path) -> None:
     assert "unknown option --devel" in done.stderr
 
 
-@pytest.mark.parametrize("lock", ["runtime", "dev"])
+@pytest.mark.parametrize("lock", ["runtime", "dev", "peers"])
 def test_the_lock_holds_what_the_project_asks_for(lock: str) -> None:
     """All of it in a version that fits, and no CUDA; run scripts/lock where this fails."""
     root = SETUP.parents[1]
@@ -163,6 +163,8 @@ def test_the_lock_holds_what_the_project_asks_for(lock: str) -> None:
     wanted = list(pyproject["project"]["dependencies"])
     if lock == "dev":
         wanted += pyproject["project"]["optional-dependencies"]["models"] + pyproject["dependency-groups"]["dev"]
+    if lock == "peers":
+        wanted = pyproject["dependency-groups"]["peers"]
     text = (root / "requirements" / f"{lock}.txt").read_text()
     pinned = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
     for requirement in map(Requirement, wanted):

@@ -361,6 +361,46 @@ async def test_a_thousand_supplied_vectors_are_stored_before_the_answer(
     assert counted == [(1000,)]
 
 
+async def test_supplied_vectors_sent_again_are_duplicates_and_leave_what_was_there(
+    caller: httpx.AsyncClient, user: str, settings: Settings
+) -> None:
+    """Nothing is looked up before such a write: it has to find by itself what is there."""
+    first = [{"content": f"Otter {n}.", "external_id": f"o{n}", "embedding": unit(n)} for n in range(20)]
+    stored = (await post(caller, user, *first)).json()["traces"]
+    other = {"content": "No otter.", "external_id": "o3", "embedding": unit(9)}
+    new = {"content": "A new otter.", "external_id": "o99", "embedding": unit(30)}
+    again = await post(caller, user, *first[:3], other, new, *first[4:], first[0])
+    assert again.status_code == 201
+    answers = again.json()["traces"]
+    assert [answer["status"] for answer in answers] == ["duplicate"] * 3 + ["rejected", "stored"] + ["duplicate"] * 17
+    assert [answer["trace_id"] for answer in answers[5:21]] == [answer["trace_id"] for answer in stored[4:]]
+    assert answers[-1]["trace_id"] == stored[0]["trace_id"]
+    assert f"PATCH /memory/traces/{stored[3]['trace_id']}" in answers[3]["error"]
+    row = await user_row(settings, user)
+    assert row["traces"] == row["real_traces"] == 21
+    assert row["words"] == row["real_words"]
+    assert (await found_ids(caller, user, "otter", recipe="vector", embedding=unit(3)))[0] == stored[3]["trace_id"]
+    refused = await post(caller, user, other)
+    assert refused.status_code == 422
+    assert "PATCH" in refused.json()["detail"]
+
+
+async def test_a_bulk_load_fills_the_pages_of_the_covering_index(caller: httpx.AsyncClient, settings: Settings) -> None:
+    """Of several users, each at the end of their own rows in the middle of the index."""
+    before = await _exact_bytes(settings)
+    axes = np.random.default_rng(3).standard_normal((500, DIM)).round(3).tolist()
+    for turn in range(2):
+        for user in ("woven a", "woven b", "woven c", "woven d"):
+            traces = [{"content": f"Goose {turn} {n}.", "embedding": axes[n]} for n in range(500)]
+            assert (await post(caller, user, *traces)).status_code == 201
+    assert await _exact_bytes(settings) - before < 4000 * 1150
+
+
+async def _exact_bytes(settings: Settings) -> int:
+    query = "SELECT coalesce(sum(pg_relation_size(oid)), 0) FROM pg_class WHERE relname ~ '^memory_embedding.*_exact$'"
+    return int((await rows(settings, query))[0][0])
+
+
 async def test_when_the_encoder_fails_the_trace_is_kept_and_its_vector_follows(
     caller: httpx.AsyncClient, user: str, settings: Settings, fickle: Fickle, api: Api
 ) -> None:

@@ -18,6 +18,7 @@ from reverie.recall.filters import OPERATORS, jsonpath
 from reverie.recall.recipes import RECIPES
 from reverie.recall.schemas import MOST_WINDOW, window
 from reverie.recall.types import Bounds, Candidate, key_of
+from reverie.recall.vectors import best_pieces
 
 USER = UUID(int=1)
 DAY = datetime(2024, 5, 1, tzinfo=UTC)
@@ -155,3 +156,14 @@ def test_the_recipes_for_measuring_have_one_arm_without_priors() -> None:
         assert recipe.fused == (name not in ("vector", "lexical"))
         assert recipe.fused or sum(arms) == 1
         assert recipe.shortlist <= recipe.depth * 2
+
+
+# Pieces
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(-100, 100)), max_size=30), st.integers(1, 6))
+def test_of_each_trace_the_best_piece_counts_and_of_traces_the_nearest(rows: list[tuple[int, int]], depth: int) -> None:
+    found = best_pieces([(bytes([trace]), cosine) for trace, cosine in rows], depth)
+    every = {trace: max(cosine for other, cosine in rows if other == trace) for trace, _ in rows}
+    assert {row[0][0]: row[1] for row in found}.items() <= every.items()
+    assert sorted((row[1] for row in found), reverse=True) == sorted(every.values(), reverse=True)[:depth]

@@ -301,6 +301,17 @@ async def test_a_supplied_vector_stands_for_the_question(caller: httpx.AsyncClie
         assert refused.json()["field"] == "embedding"
 
 
+async def test_the_focus_is_read_where_the_arms_found_too_few(
+    caller: httpx.AsyncClient, orchard: tuple[str, list[str]]
+) -> None:
+    user, _ = orchard
+    question = {"user_id": user, "q": "zeppelin", "explain": "true"}
+    for k, arms in ((6, {"semantic", "lexical"}), (7, {"semantic", "lexical", "focus"})):
+        explained = (await caller.get("/memory/recall", params=question | {"k": str(k)})).json()["explain"]
+        assert set(explained["arms"]) == arms
+        assert explained["arms"]["semantic"]["candidates"] == 6
+
+
 async def test_explain_says_what_each_arm_did(caller: httpx.AsyncClient, orchard: tuple[str, list[str]]) -> None:
     user, _ = orchard
     question = {"user_id": user, "q": "apple"}

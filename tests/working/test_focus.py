@@ -82,7 +82,7 @@ async def test_traces_are_taken_out_and_counted(focus: Focus) -> None:
     assert await held(focus, user_id) == []
 
 
-async def test_the_focus_decides_between_equals(caller: httpx.AsyncClient, user: str, settings: Settings) -> None:
+async def test_the_focus_is_told_and_changes_no_order(caller: httpx.AsyncClient, user: str, settings: Settings) -> None:
     equals = [{"content": f"The bell rang {n}.", "role": "user", "embedding": unit(1)} for n in range(3)]
     made = (await post(caller, user, *equals)).json()["traces"]
     user_id = (await user_row(settings, user))["user_id"]
@@ -91,9 +91,8 @@ async def test_the_focus_decides_between_equals(caller: httpx.AsyncClient, user:
         await client.zadd(f"focus:{user_id}", {UUID(made[0]["trace_id"]).bytes: 1.0})
     question = {"user_id": user, "q": "bell", "embedding": unit(1)}
     results = (await caller.post("/memory/recall", json=question)).json()["results"]
-    assert results[0]["trace_id"] == made[0]["trace_id"]
-    assert results[0]["scores"]["focus"] > 0
-    assert "focus" not in results[1]["scores"]
+    assert [one["trace_id"] for one in results] == [one["trace_id"] for one in reversed(made)]
+    assert ["focus" in one["scores"] for one in results] == [False, False, True]
 
 
 async def test_what_only_the_focus_holds_is_found_within_the_bounds(

@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -79,6 +79,11 @@ async def _start_once(settings: "Settings") -> None:
         pass
 
 
+HAND_OVER_SECONDS: Final = 0.0002
+"""How long a thread keeps the interpreter while another waits for it. At Python's 5 ms the encoder's thread began a
+question only when the event loop had nothing left to do: on a busy machine milliseconds later."""
+
+
 def _serve_here(settings: "Settings", options: dict[str, Any]) -> None:
     import uvicorn
 
@@ -86,6 +91,7 @@ def _serve_here(settings: "Settings", options: dict[str, Any]) -> None:
     from reverie.core.connections import Server
     from reverie.core.telemetry import configure_logging
 
+    sys.setswitchinterval(HAND_OVER_SECONDS)
     configure_logging(settings.reverie_log_level)
     app = Told(create_app(settings))
     server = Server(uvicorn.Config(app, **options))

@@ -43,8 +43,10 @@ REFRESH_SECONDS: Final = 2.0
 REFUSALS: Final = frozenset((401, 403, 413, 414, 429, 431, 503))
 """Statuses of requests that were refused before their work was done."""
 
-_ARMS = ("semantic", "lexical", "focus")
-_REDIS = ("focus.add", "focus.read", "focus.remove", "bell", "worker")
+_ARMS = ("semantic", "dated", "lexical", "focus", "edges")
+_REDIS = (
+    "focus.add", "focus.read", "focus.remove", "focus.count", "focus.drop", "bell", "worker", "status", "ping",
+)  # fmt: skip
 _KINDS = ("questions", "documents")
 _NO_SCORES = ("late", "busy", "failed")
 _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

@@ -16,9 +16,11 @@ class Queries:
     def __init__(self, package: str, filename: str = "queries.sql") -> None:
         parts = _NAME.split(files(package).joinpath(filename).read_text(encoding="utf-8"))
         self._blocks = {name: block.strip() for name, block in zip(parts[1::2], parts[2::2], strict=True)}
+        # The same object each time: its hash is then computed once, and it is the key of what is prepared.
+        self._encoded = {name: block.encode() for name, block in self._blocks.items()}
 
     def __getitem__(self, name: str) -> bytes:
-        return self._blocks[name].encode()
+        return self._encoded[name]
 
     def text(self, name: str, **literals: int | str) -> bytes:
         """The block with its ``{literals}`` filled in."""

@@ -79,6 +79,11 @@ class Draft:
         return self.answer is None and self.twin is None and self.trace is not None
 
     @property
+    def to_encode(self) -> bool:
+        """Whether it is to have a vector, and has none."""
+        return self.trace is not None and self.trace.vectors and self.vector is None
+
+    @property
     def complete(self) -> bool:
         """Whether it has all vectors of what it says: supplied, or made with every piece."""
         return self.vector is not None and self.pieces is not None
@@ -132,11 +137,12 @@ class MemoryService:
         drafts = await self._read(body)
         now = clock.now()
         await self._identify(principal, body, drafts, now)
-        await self._find_known(principal.space_id, user_id, drafts)
+        if any(draft.is_new and draft.to_encode for draft in drafts):
+            await self._find_known(principal.space_id, user_id, drafts)
         new = [draft for draft in drafts if draft.is_new]
         if all((draft.twin or draft).is_rejected for draft in drafts):
             raise _none_accepted(drafts, body)
-        pending = [d for d in new if d.trace is not None and d.trace.vectors and d.vector is None]
+        pending = [draft for draft in new if draft.to_encode]
         waited = wait and _small_enough(pending)
         failed = await self._encode(pending) if waited else False
 
@@ -330,7 +336,10 @@ class MemoryService:
         return told or self._settings.memory_language
 
     async def _find_known(self, space_id: UUID, user_id: UUID, drafts: Sequence[Draft]) -> None:
-        """Answers for traces that are remembered already, before anything is encoded."""
+        """Answers for traces that are remembered already, before anything is encoded for nothing.
+
+        Where nothing is to be encoded the write itself finds them.
+        """
         open_drafts = [d for d in drafts if d.is_new and d.trace is not None and d.trace.identity is not None]
         if not open_drafts:
             return

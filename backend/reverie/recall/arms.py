@@ -68,9 +68,6 @@ class Arms:
             searches.append(self._by_meaning(reads, space_id, question, depth, dated=recipe.fused))
         if recipe.lexical:
             searches.append(self._by_words(reads, space_id, question, depth))
-        # As of a moment that is over, what is in focus today says nothing.
-        if recipe.focus and question.bounds.at is None:
-            searches.append(self._focused(question.bounds))
         arms = {arm.name: arm for found in await asyncio.gather(*searches) for arm in found}
         for arm in arms.values():
             if arm.failed:
@@ -138,7 +135,7 @@ class Arms:
     async def _nearest(self, reads: Reads, space_id: UUID, bounds: Bounds, vector: FloatArray, depth: int) -> Found:
         return await vectors.search(reads, space_id, bounds, vector, self._model, self._indexes, depth, self._seconds)
 
-    async def _focused(self, bounds: Bounds) -> list[Arm]:
+    async def focused(self, bounds: Bounds) -> Arm:
         """What the focus holds, be it out of date; whatever is wrong with Redis is logged there."""
         began = time.perf_counter()
         focused = Focused([], degraded=True)
@@ -146,7 +143,9 @@ class Arms:
             async with asyncio.timeout(self._seconds):
                 focused = await self._focus.read(bounds.user_ids)
         scores = {key_of(*key): 1 / (1 + rank) for rank, key in enumerate(focused.keys)}
-        return [Arm(FOCUS, scores, milliseconds=_since(began), failed="redis" if focused.degraded else None)]
+        if focused.degraded:
+            self._metrics.arm_failed(FOCUS)
+        return Arm(FOCUS, scores, milliseconds=_since(began), failed="redis" if focused.degraded else None)
 
     async def _arm(self, name: str, search: Callable[[], Awaitable[Found]]) -> Arm:
         began = time.perf_counter()

@@ -6,8 +6,9 @@ question (standardised, by rank, by the best), and what says which of them to be
 is put, how far the arms agree.
 """
 
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -91,84 +92,101 @@ RERANK_NAMES: Final = tuple(name for names in RERANK_GROUPS.values() for name in
 def matrix(asked: Asked, found: Pool, places: Places) -> npt.NDArray[np.float32]:
     """The features of the candidates at ``places``: float32 ``[len(places), len(NAMES)]``."""
     everyone = columns(asked, found, places)
-    return np.stack([everyone[name] for name in NAMES], axis=1).astype(np.float32)
+    rows = np.empty((len(places), len(NAMES)), dtype=np.float32)
+    for number, name in enumerate(NAMES):
+        rows[:, number] = everyone[name]
+    return rows
 
 
-def columns(asked: Asked, found: Pool, places: Places) -> dict[str, Column]:
-    """The features of the candidates at ``places`` by name."""
-    count = len(places)
-    named = np.array([is_named(row.speaker, asked.words) for row in found.rows], dtype=np.float64)
-    retold = np.array([row.role in RETELLING for row in found.rows], dtype=np.float64)
-    asks = np.array([row.asks for row in found.rows], dtype=np.float64)
+def columns(asked: Asked, found: Pool, places: Places) -> dict[str, Column | float]:
+    """The features of the candidates at ``places`` by name: a column, or one number for all of them."""
     lengths = np.log1p(found.length)
-    before, after = _at(found.before), _at(found.after)
     first, cosine, words = found.first, found.semantic, found.lexical
-    listed = cosine[found.listed] if found.listed.any() else cosine
-    chosen = first[places]
-
-    def same(value: float) -> Column:
-        return np.full(count, value, dtype=np.float64)
-
-    one_before, one_after = before(first), after(first)
+    named, retold, asks = _said_of_everyone(asked, found)
+    # What every candidate says of itself, and a row of nothing at the end, where the place -1 leads.
+    everyone = np.zeros((len(found.keys) + 1, 5))
+    for number, column in enumerate((first, cosine, words, named, asks)):
+        everyone[:-1, number] = column
+    further_before, further_after = np.append(found.before, -1), np.append(found.after, -1)
+    one_before, one_after = further_before[places], further_after[places]
+    before, after = everyone[one_before].T, everyone[one_after].T
+    own = everyone[places].T
+    cosine_top, words_top = _most(cosine), _most(words)
+    length = lengths[places]
+    length_mean = _mean(lengths)
     return {
-        "cosine": cosine[places],
-        "cosine_z": standardised(cosine[places], listed),
+        "cosine": own[1],
+        "cosine_z": standardised(own[1], cosine[found.listed] if found.listed.any() else cosine),
         "cosine_rank": rank(cosine)[places],
-        "cosine_best": cosine[places] / _some(cosine.max(initial=0.0)),
-        "words": words[places],
-        "words_z": standardised(words[places], words[places]),
+        "cosine_best": own[1] / (cosine_top or 1.0),
+        "words": own[2],
+        "words_z": standardised(own[2], own[2]),
         "words_rank": rank(words)[places],
-        "words_best": words[places] / _some(words.max(initial=0.0)),
-        "bm25": words[places] * found.most,
-        "first": chosen,
-        "first_z": standardised(chosen, chosen),
+        "words_best": own[2] / (words_top or 1.0),
+        "bm25": own[2] * found.most,
+        "first": own[0],
+        "first_z": standardised(own[0], own[0]),
         "first_rank": rank(first)[places],
-        "before": one_before[places],
-        "after": one_after[places],
-        "beside": np.maximum(one_before, one_after)[places],
-        "before_2": before(one_before)[places],
-        "after_2": after(one_after)[places],
-        "before_cosine": before(cosine)[places],
-        "after_cosine": after(cosine)[places],
-        "before_words": before(words)[places],
-        "after_words": after(words)[places],
+        "before": before[0],
+        "after": after[0],
+        "beside": np.maximum(before[0], after[0]),
+        "before_2": everyone[further_before[one_before], 0],
+        "after_2": everyone[further_after[one_after], 0],
+        "before_cosine": before[1],
+        "after_cosine": after[1],
+        "before_words": before[2],
+        "after_words": after[2],
         "near": found.near[places],
-        "dated": same(found.dated),
-        "named": named[places],
-        "before_named": before(named)[places],
-        "after_named": after(named)[places],
-        "any_named": same(named.max(initial=0.0)),
+        "dated": float(found.dated),
+        "named": own[3],
+        "before_named": before[3],
+        "after_named": after[3],
+        "any_named": _most(named),
         "retold": retold[places],
-        "to_assistant": same(asked.to_assistant),
-        "retold_share": same(retold.mean() if len(retold) else 0.0),
-        "length": lengths[places],
-        "length_mean": same(lengths.mean() if len(lengths) else 0.0),
-        "length_more": lengths[places] - (lengths.mean() if len(lengths) else 0.0),
-        "asks": asks[places],
-        "before_asks": before(asks)[places],
-        "when": same(asked.when),
-        "who": same(asked.who),
-        "terms": same(found.most),
-        "cosine_top": same(cosine.max(initial=0.0)),
-        "words_top": same(words.max(initial=0.0)),
-        "agreement": same(_agreement(cosine, words)),
+        "to_assistant": float(asked.to_assistant),
+        "retold_share": _mean(retold),
+        "length": length,
+        "length_mean": length_mean,
+        "length_more": length - length_mean,
+        "asks": own[4],
+        "before_asks": before[4],
+        "when": float(asked.when),
+        "who": float(asked.who),
+        "terms": found.most,
+        "cosine_top": cosine_top,
+        "words_top": words_top,
+        "agreement": _agreement(cosine, words),
     }
 
 
-def _at(places: Places) -> Callable[[Column], Column]:
-    """What stands at other places, 0 where there is none."""
-    nobody = places < 0
+def _said_of_everyone(asked: Asked, found: Pool) -> tuple[Column, Column, Column]:
+    """Of each candidate whether its speaker is named, whether it retells, whether it asks."""
+    if not found.rows:
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    speakers = [row.speaker for row in found.rows]
+    named = {speaker: is_named(speaker, asked.words) for speaker in set(speakers)}
+    return (
+        np.array([named[speaker] for speaker in speakers], dtype=np.float64),
+        np.array([row.role in RETELLING for row in found.rows], dtype=np.float64),
+        np.array([row.asks for row in found.rows], dtype=np.float64),
+    )
 
-    def taken(values: Column) -> Column:
-        found = values[places] if len(values) else values
-        return np.where(nobody, 0.0, found)
 
-    return taken
+def _mean(values: Column) -> float:
+    return float(values.sum()) / len(values) if len(values) else 0.0
+
+
+def _most(values: Column) -> float:
+    return float(values.max(initial=0.0))
 
 
 def standardised(values: Column, among: Column) -> Column:
     """How many standard deviations each value lies above the mean of ``among``."""
-    return (values - among.mean()) / (among.std() + 1e-9) if len(among) else values
+    if not len(among):
+        return values
+    mean = _mean(among)
+    off = among - mean
+    return (values - mean) / (math.sqrt(float(off @ off) / len(among)) + 1e-9)
 
 
 def rank(values: Column) -> Column:
@@ -177,14 +195,10 @@ def rank(values: Column) -> Column:
     return np.asarray(1 / (1 + greater / RANKS))
 
 
-def _some(value: float) -> float:
-    return value if value > 0 else 1.0
-
-
 def _agreement(cosine: Column, words: Column) -> float:
     likest = np.argsort(-cosine, kind="stable")[:AGREEMENT]
     wordiest = np.argsort(-words, kind="stable")[:AGREEMENT]
-    return float(len(np.intersect1d(likest, wordiest, assume_unique=True)))
+    return float(len(set(likest.tolist()) & set(wordiest.tolist())))
 
 
 def is_named(speaker: str | None, asked: frozenset[str]) -> bool:

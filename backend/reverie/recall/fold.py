@@ -1,6 +1,7 @@
 """Results that say the same are shown once. Pure functions."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,10 +18,22 @@ def said_once(traces: Sequence[Trace]) -> list[tuple[Trace, list[Trace]]]:
 
     One repeats another if it differs in case, punctuation and white space at most, and has the same user and speaker.
     """
+    # Most begin unlike all others: then nothing more of them need be read.
+    beginnings = [(trace.user, trace.speaker, _beginning(trace.content)) for trace in traces]
+    alike = Counter(beginnings)
     kept: dict[tuple[str, str | None, tuple[str, ...]], list[Trace]] = {}
-    for trace in traces:
-        words = tuple(_WORD.findall(trace.content[:READ].casefold()))
-        # What has no words at all, or goes on beyond what is read, is only the same as itself.
-        told = words if words and len(trace.content) <= READ else (trace.key.hex(),)
+    for trace, beginning in zip(traces, beginnings, strict=True):
+        told = _told(trace) if alike[beginning] > 1 else (trace.key.hex(),)
         kept.setdefault((trace.user, trace.speaker, told), []).append(trace)
     return [(same[0], same[1:]) for same in kept.values()]
+
+
+def _beginning(content: str) -> str:
+    first = _WORD.search(content[:READ].casefold())
+    return "" if first is None else first.group()
+
+
+def _told(trace: Trace) -> tuple[str, ...]:
+    words = tuple(_WORD.findall(trace.content[:READ].casefold()))
+    # What has no words at all, or goes on beyond what is read, is only the same as itself.
+    return words if words and len(trace.content) <= READ else (trace.key.hex(),)

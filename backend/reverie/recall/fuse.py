@@ -65,15 +65,16 @@ def alone(arm: Arm, found: Iterable[Candidate]) -> list[Scored]:
     return sorted(scored, key=_order, reverse=True)
 
 
-def ordered(found: Pool, places: Places, shares: dict[str, Column]) -> list[Scored]:
-    """The candidates at ``places`` by their shares, best first, the newer of two equals first."""
-    scores = np.clip(sum(shares.values(), np.zeros(len(places))), 0.0, 1.0).tolist()
-    parts = {name: share.tolist() for name, share in shares.items()}
-    scored = [
+def ordered(found: Pool, places: Places, shares: dict[str, Column], most: int) -> list[Scored]:
+    """The ``most`` best of the candidates at ``places`` by their shares, best first, the newer of two equals first."""
+    scores = np.clip(sum(shares.values(), np.zeros(len(places))), 0.0, 1.0)
+    # A pool has the newest first.
+    best = np.lexsort((places, -scores))[:most]
+    parts = {name: share[best].tolist() for name, share in shares.items()}
+    return [
         Scored(found.keys[place], score, {name: part[n] for name, part in parts.items() if part[n]})
-        for n, (place, score) in enumerate(zip(places.tolist(), scores, strict=True))
+        for n, (place, score) in enumerate(zip(places[best].tolist(), scores[best].tolist(), strict=True))
     ]
-    return sorted(scored, key=_order, reverse=True)
 
 
 def _order(scored: Scored) -> tuple[float, bytes]:

@@ -20,7 +20,7 @@ from reverie.embedding.reranking.service import Reranking
 from reverie.memories.model import Model
 from reverie.recall import candidates, edges, fuse, times
 from reverie.recall.answer import Answer, edges_among, explanation, result, size, via
-from reverie.recall.arms import EDGES, LEXICAL, SEMANTIC, Arms
+from reverie.recall.arms import EDGES, FOCUS, LEXICAL, SEMANTIC, Arms
 from reverie.recall.bounds import admissible, rare_clauses
 from reverie.recall.cache import Cache, Looking
 from reverie.recall.cache import key_of as question_key
@@ -139,11 +139,12 @@ class RecallService:
     ) -> tuple[list[Chosen], list[Edge], list[str]]:
         """The best ``k`` traces, the edges among those that were read, and what was not done in time."""
         recipe = RECIPES[asked.recipe]
-        ranking = self._ranking(asked, arms, found, max(recipe.shortlist, k)) if recipe.fused else None
+        most = self._rerank_candidates if recipe.rerank else 0
+        wanted = max(k + SPARE, most)
+        ranking = self._ranking(asked, arms, found, max(recipe.shortlist, k), wanted) if recipe.fused else None
         ranked = fuse.alone(next(iter(arms.values())), found.rows) if ranking is None else ranking.ordered
         watch.lap("fuse")
-        most = self._rerank_candidates if recipe.rerank else 0
-        keys = [one.key for one in ranked[: max(k + SPARE, most)] if most or one.score >= asked.min_score]
+        keys = [one.key for one in ranked[:wanted] if most or one.score >= asked.min_score]
         traces, links = await candidates.results(self._database, space_id, keys, asked.at, self._timeout)
         watch.lap("results")
         degraded = []
@@ -185,8 +186,13 @@ class RecallService:
         watch.lap("question")
         arms = await self._arms.search(space_id, question, RECIPES[asked.recipe], reads)
         watch.lap("arms")
-        known = {key: one for arm in arms.values() for key, one in arm.candidates.items()}
-        known |= await self._from_focus(space_id, question, arms, known)
+        known: dict[Key, Candidate] = {}
+        for arm in arms.values():
+            known |= arm.candidates
+        # As of a moment that is over, what is in focus today says nothing.
+        if RECIPES[asked.recipe].focus and asked.at is None and len(known) < question.k:
+            arms[FOCUS] = await self._arms.focused(question.bounds)
+            known |= await self._from_focus(space_id, question, arms[FOCUS], known)
         watch.lap("candidates")
         newest = max((one.happened_at for one in known.values()), default=None)
         spans = times.spans_for(question.text, question.now, newest)
@@ -233,25 +239,21 @@ class RecallService:
         return Question(asked.q, self._language, bounds, asked.k or self._k, asked.at or clock.now(), vector)
 
     async def _from_focus(
-        self, space_id: UUID, question: Question, arms: Mapping[str, Arm], known: Mapping[Key, Candidate]
+        self, space_id: UUID, question: Question, focus: Arm, known: Mapping[Key, Candidate]
     ) -> dict[Key, Candidate]:
-        """What is in focus, where the arms found fewer than k.
-
-        Not further: a trace that no arm found stands behind all that one did, and reading it costs a round trip.
-        """
-        focus = arms["focus"].scores if "focus" in arms else {}
-        missing = [key for key in focus if key not in known][: max(0, question.k - len(known))]
+        """What is in focus and no arm found: as much as is wanting, for it stands behind all that one did."""
+        missing = [key for key in focus.scores if key not in known][: question.k - len(known)]
         if not missing:
             return {}
         others = await candidates.weighable(self._database, space_id, missing, question.bounds.at, self._timeout)
         return {one.key: one for one in others if admissible(one, question.bounds)}
 
-    def _ranking(self, asked: RecallQuery, arms: Mapping[str, Arm], found: Pool, size: int) -> Ranking:
+    def _ranking(self, asked: RecallQuery, arms: Mapping[str, Arm], found: Pool, size: int, most: int) -> Ranking:
         # The rankers have only learned from answers of all arms.
         great = [arms[name] for name in (SEMANTIC, LEXICAL) if name in arms]
         whole = len(great) > 1 and not any(arm.failed for arm in great) and bool(arms[SEMANTIC].scores)
         rankers = self._rankers if whole else {}
-        return Ranking(Asked.read(asked.q), found, size, rankers, explain=asked.explain)
+        return Ranking(Asked.read(asked.q), found, size, most, rankers, explain=asked.explain)
 
     async def _reranked(self, question: str, traces: Sequence[Trace]) -> dict[Key, float] | None:
         """What the reranker says of traces; None if it does not say it in time."""

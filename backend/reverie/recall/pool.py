@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,9 @@ NEAR: Final = 0.2
 LONG: Final = 2000
 """Characters at which a trace's words count half: a long text holds any word by chance."""
 
+_ID: Final = itemgetter(slice(16, None))
+"""The id of a trace in its key."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pool:
@@ -32,8 +36,7 @@ class Pool:
     vector arm listed. ``lexical``: the share of the question's rarity that is found (BM25 over the most that BM25 could
     give), 0 where no word is; ``most``: what BM25 could give. ``near``: how close it lies to the times that the
     question names, if any (``dated``). ``semantic_share``, ``lexical_share`` and ``time_share``: the three weighed,
-    whose sum ``first`` is what candidates are chosen by. ``focus``: 1 for the newest trace in focus, less for the
-    others, 0 for what is not in it.
+    whose sum ``first`` is what candidates are chosen by.
     """
 
     keys: list[Key]
@@ -49,7 +52,6 @@ class Pool:
     near: Column
     dated: bool
     length: Column
-    focus: Column
     before: Places
     after: Places
     """Where the neighbours in the conversation stand, -1 where they are no candidates."""
@@ -59,11 +61,10 @@ def pool(arms: Mapping[str, Arm], known: Mapping[Key, Candidate], spans: Sequenc
     """Every candidate whose row is known, with its first score; ``spans`` are the times that the question names."""
     semantic, lexical = arms.get("semantic"), arms.get("lexical")
     # The newest first, so that of equals it is the newer that has the better rank; ids of traces begin with their time.
-    keys = sorted(known, key=lambda key: key[16:], reverse=True)
+    keys = sorted(known, key=_ID, reverse=True)
     rows = [known[key] for key in keys]
     cosines = semantic.scores if semantic is not None else {}
     words = lexical.scores if lexical is not None else {}
-    in_focus = arms["focus"].scores if "focus" in arms else {}
     dated = arms["dated"].scores if "dated" in arms else {}
     reached = arms["edges"].scores if "edges" in arms else {}
     floor = max(0.0, min(cosines.values(), default=0.0))
@@ -75,7 +76,7 @@ def pool(arms: Mapping[str, Arm], known: Mapping[Key, Candidate], spans: Sequenc
     weight = _weight(semantic, lexical)
     semantic_share, lexical_share = (1 - weight) * like, weight * share / (1 + length / LONG)
     both = semantic_share + lexical_share
-    near = times.closeness(spans, times.seconds(row.happened_at for row in rows))
+    near = times.closeness(spans, times.seconds(row.happened_at for row in rows)) if spans else np.zeros(len(keys))
     time_share = NEAR * near * (1 - both)
     before, after = _neighbours(keys, rows)
     return Pool(
@@ -92,7 +93,6 @@ def pool(arms: Mapping[str, Arm], known: Mapping[Key, Candidate], spans: Sequenc
         near=near,
         dated=bool(spans),
         length=length,
-        focus=np.array([in_focus.get(key, 0.0) for key in keys], dtype=np.float64),
         before=before,
         after=after,
     )

@@ -3,35 +3,23 @@
 -- of a moment, what was changed since is not seen: what it said then is not kept.
 
 -- name: vectors
--- The traces whose vectors are nearest, each with the best of its pieces, from the parts of a plan (recall/planner.py).
--- Beside each: whether a part that gave as many rows as were asked for may hold nearer traces behind them; how many rows
--- are as near as the last trace; the fewest rows that a part gave which may end early; how many traces the users have.
+-- The rows whose vectors are nearest, from the parts of a plan (recall/planner.py): of a trace all of its pieces that are
+-- among them. Beside each: the fewest rows that a part gave which may end early, and how many traces the users have.
 -- What fusion needs to know of each candidate comes along, one look-up a key, whatever the statistics say: as a plain
 -- join, a plan made when the table was nearly empty starts from all traces of the store. The order within, which only
--- the primary key has, keeps it from other indexes on the user.
+-- the primary key has, keeps it from other indexes on the user. Of a trace that does not stand any more there is no kind.
 WITH near AS MATERIALIZED (
 {legs}
 ),
-best AS MATERIALIZED (
-    SELECT DISTINCT ON (user_id, trace_id) user_id, trace_id, head, piece, distance
-    FROM near
-    ORDER BY user_id, trace_id, distance
-),
-chosen AS MATERIALIZED (SELECT * FROM best ORDER BY distance LIMIT %b)
-SELECT uuid_send(n.user_id) || uuid_send(n.trace_id), 1 - n.distance, n.head, n.piece,
-       (SELECT bool_or(part.last < c.last OR c.traces < %b)
-        FROM (SELECT max(distance) AS last FROM near GROUP BY leg HAVING count(*) >= %b) part,
-             (SELECT max(distance) AS last, count(*) AS traces FROM chosen) c),
-       (SELECT count(*) FROM near WHERE distance <= (SELECT max(distance) FROM chosen)),
-       {fewest},
+nearest AS MATERIALIZED (SELECT * FROM near ORDER BY distance LIMIT %b)
+SELECT uuid_send(n.user_id) || uuid_send(n.trace_id), 1 - n.distance, n.head, n.piece, {fewest},
        (SELECT coalesce(sum(traces), 0)::bigint FROM memory_user WHERE user_id = ANY(%b)),
        t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.asks, uuid_send(t.user_id) || uuid_send(t.follows)
-FROM chosen n
-CROSS JOIN LATERAL (
+FROM nearest n
+LEFT JOIN LATERAL (
     SELECT * FROM memory_trace m
     WHERE m.user_id = n.user_id AND m.id >= n.trace_id ORDER BY m.user_id, m.id LIMIT 1
-) t
-WHERE t.id = n.trace_id AND t.deleted_at IS NULL AND (t.updated_at < %b::timestamptz) IS NOT FALSE
+) t ON t.id = n.trace_id AND t.deleted_at IS NULL AND (t.updated_at < %b::timestamptz) IS NOT FALSE
 
 -- name: vectors_exact
 -- Every vector within the bounds, index-only from the covering index of the model. The heads are literals: as a

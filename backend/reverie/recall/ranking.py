@@ -16,18 +16,16 @@ from reverie.recall.ranker import Ranker
 from reverie.recall.ranker import shares as ranker_shares
 from reverie.recall.types import Key, Scored
 
-LEAST_POOL: Final = 50
+LEAST_POOL: Final = 10
 """With fewer candidates fixed weights decide: the rankers have learned from a hundred at a time, and to them the best
-of a handful looks like one of many that are no answer."""
+of a handful looks like one of many that are no answer. From ten turns on they order better, and rightly say how likely
+an answer is."""
 
 SALIENCE: Final = 0.2
 """How far a trace goes towards certain whose salience is 1, and back where it is 0; 0.5, the default, is neither.
 
 It moves those most of which the arms are least sure: the change is in proportion to score * (1 - score).
 """
-
-FOCUS: Final = 0.02
-"""How far the newest trace in focus goes, the others less: it decides between equals."""
 
 RERANKED: Final = 0.3
 """Without a ranker: the share of the way to 1 that the reranker's first gains, half of it its eleventh."""
@@ -41,8 +39,9 @@ class Ranking:
     """
 
     def __init__(
-        self, asked: Asked, found: Pool, size: int, rankers: Mapping[str, Ranker], *, explain: bool = False
+        self, asked: Asked, found: Pool, size: int, most: int, rankers: Mapping[str, Ranker], *, explain: bool = False
     ) -> None:
+        """Weighs the ``size`` candidates that the arms think best, and orders the ``most`` best of them."""
         self._found = found
         self._rankers = rankers if len(found.keys) >= LEAST_POOL else {}
         self._explain = explain
@@ -51,7 +50,7 @@ class Ranking:
         self._rows = matrix(asked, found, self._places) if self._rankers else None
         learned = self._learned("balanced", self._rows)
         self._shares = self._with_priors(self._places, learned or fuse.linear(asked, found, self._places))
-        self.ordered: list[Scored] = fuse.ordered(found, self._places, self._shares)
+        self.ordered: list[Scored] = fuse.ordered(found, self._places, self._shares, most)
 
     def reranked(self, scores: Mapping[Key, float]) -> list[Scored]:
         """:attr:`ordered` with those that the reranker has judged in the order that its scores of them make.
@@ -72,7 +71,7 @@ class Ranking:
             shares["rerank"] = RERANKED * rank(np.array(said)) * (1 - before)
         else:
             shares = self._with_priors(self._places[chosen], learned)
-        first = fuse.ordered(self._found, self._places[chosen], shares)
+        first = fuse.ordered(self._found, self._places[chosen], shares, len(chosen))
         return first + [_below(one, first[-1].score) for one in self.ordered if one.key not in scores]
 
     def _learned(self, recipe: str, rows: npt.NDArray[np.float32] | None) -> dict[str, Column] | None:
@@ -82,13 +81,11 @@ class Ranking:
         return ranker_shares(ranker, rows) if self._explain else {"ranker": ranker.scores(rows)}
 
     def _with_priors(self, places: Places, learned: dict[str, Column]) -> dict[str, Column]:
-        score = np.sum(list(learned.values()), axis=0)
-        salience = np.array([self._found.rows[place].salience for place in places], dtype=np.float64)
+        score = sum(learned.values(), np.zeros(len(places)))
+        rows = self._found.rows
+        salience = np.array([rows[place].salience for place in places.tolist()], dtype=np.float64)
         doubt = score * (1 - score)
-        return learned | {
-            "salience": SALIENCE * (2 * salience - 1) * doubt,
-            "focus": FOCUS * self._found.focus[places] * doubt,
-        }
+        return learned | {"salience": SALIENCE * (2 * salience - 1) * doubt}
 
 
 def reranked_rows(

@@ -14,7 +14,7 @@ class Recipe:
     ``depth`` is a number of candidates for each arm; ``shortlist`` how many of them together are weighed in full:
     by the ranker, or by fixed weights. A recipe that does not fuse has one arm, whose own score and order stand.
     ``hops``: how far recall spreads over the edges from what was found first, 0 for not at all; ``rerank``: a
-    cross-encoder judges the best of them.
+    cross-encoder judges the best of them. ``focus``: what is in focus fills up where the arms found too few.
     """
 
     semantic: bool = True

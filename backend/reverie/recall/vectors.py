@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import ceil
-from typing import Any, Final
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from reverie.core.database import Reads, Row, as_vector
@@ -12,8 +14,8 @@ from reverie.embedding.protocol import FloatArray
 from reverie.memories.model import Model
 from reverie.recall.bounds import clauses
 from reverie.recall.indexes import Indexes
-from reverie.recall.planner import MOST_VISITS, Built, Leg, Mode, Plan, candidates, choose
-from reverie.recall.types import Bounds, Candidate, Found
+from reverie.recall.planner import MOST_VISITS, Built, Leg, Method, Mode, Plan, candidates, choose
+from reverie.recall.types import Bounds, Candidate, Found, Key
 
 SQL = Queries("reverie.recall")
 
@@ -25,6 +27,10 @@ MOST_ROWS: Final = 65_536
 
 SPARE: Final = 1.2
 """So many times the rows that were needed for the traces that were wanted are asked for next time."""
+
+TRACE: Final = 6
+KIND: Final = TRACE + Candidate._fields.index("kind") - 1
+"""Where in a row stands what is known of the trace, which its key does not precede there, and its kind."""
 
 MOST_LOOKS: Final = 1000
 """The greatest ``hnsw.ef_search``."""
@@ -50,33 +56,48 @@ async def search(
     limit = ceil(depth * pieces)
     while True:
         plan = choose(bounds, known, model.dim, limit, mode)
-        nearest = await ask(database, space_id, query(plan, bounds, vector, model, limit, depth), plan, limit, seconds)
+        nearest = await ask(database, space_id, query(plan, bounds, vector, model, limit), plan, limit, seconds)
+        best = best_pieces(nearest.rows, depth)
         if plan.name == "hnsw" and nearest.fewest < limit:
             mode = "never"
-        elif nearest.cut and limit < MOST_ROWS:
+        elif len(nearest.rows) >= limit and len(best) < depth and limit < MOST_ROWS:
             limit *= WIDEN
         else:
             break
-    if indexes is not None and nearest.found:
-        indexes.seen_pieces(bounds.user_ids, SPARE * nearest.needed / len(nearest.found))
+    if indexes is not None and best:
+        least = min(row[1] for row in best)
+        needed = sum(row[1] >= least for row in nearest.rows)
+        indexes.seen_pieces(bounds.user_ids, SPARE * needed / len(best))
+    standing = [row for row in best if row[KIND] is not None]
     return Found(
-        scores={row[0]: row[1] for row in nearest.found},
-        candidates={row[0]: Candidate(row[0], *row[8:]) for row in nearest.found},
+        scores={row[0]: row[1] for row in standing},
+        candidates={row[0]: Candidate(row[0], *row[TRACE:]) for row in standing},
         plan=plan.name,
         rows=plan.rows or nearest.remembered,
-        pieces={row[0]: (row[2], row[3]) for row in nearest.found},
+        pieces={row[0]: (row[2], row[3]) for row in standing},
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """The traces of an answer; whether more rows are needed, how many were, and the fewest rows of a graph."""
+    """The rows of an answer, each with its key, cosine, head, piece, and from :data:`TRACE` on what is known of its
+    trace; the fewest that a graph gave; how many traces the users have."""
 
-    found: Sequence[Row]
-    cut: bool = False
-    needed: int = 0
+    rows: Sequence[Row]
     fewest: int = 0
     remembered: int = 0
+
+
+def best_pieces(rows: Sequence[Row], depth: int) -> Sequence[Row]:
+    """Of the rows of each trace the one with the greatest cosine; of the ``depth`` traces where that is greatest."""
+    best: dict[Key, Row] = {row[0]: row for row in rows}
+    if len(best) < len(rows):
+        for row in rows:
+            if row[1] > best[row[0]][1]:
+                best[row[0]] = row
+    if len(best) <= depth:
+        return list(best.values())
+    return sorted(best.values(), key=itemgetter(1), reverse=True)[:depth]
 
 
 async def ask(
@@ -87,11 +108,8 @@ async def ask(
         if plan.name == "hnsw":
             await session.send(SQL["graph_settings"], graph_settings(plan, limit))
         cursor = await session.send(*asked)
-    found = await cursor.fetchall()
-    if not found:
-        return Nearest(found)
-    _, _, _, _, cut, needed, fewest, remembered, *_ = found[0]
-    return Nearest(found, bool(cut), needed, fewest or 0, remembered)
+    rows = await cursor.fetchall()
+    return Nearest(rows, rows[0][4] or 0, rows[0][5]) if rows else Nearest(rows)
 
 
 def graph_settings(plan: Plan, limit: int) -> tuple[str, str]:
@@ -100,26 +118,41 @@ def graph_settings(plan: Plan, limit: int) -> tuple[str, str]:
     return str(min(looks, MOST_LOOKS)), str(MOST_VISITS)
 
 
-def query(
-    plan: Plan, bounds: Bounds, vector: FloatArray, model: Model, limit: int, depth: int
-) -> tuple[bytes, list[Any]]:
-    """The SQL of a plan with its parameters: at most ``limit`` rows of each part, ``depth`` traces in all."""
+def query(plan: Plan, bounds: Bounds, vector: FloatArray, model: Model, limit: int) -> tuple[bytes, list[Any]]:
+    """The SQL of a plan with its parameters: at most ``limit`` rows of each part, and of all."""
     text, extra = clauses(replace(bounds, only=None) if plan.sift else bounds)
     if plan.sift:
         text += "\n" + SQL["sifted"].decode()
         extra.append(list(bounds.only or ()))
     wanted = as_vector(vector, model.precision)
-    texts, parameters = [], []
-    for number, leg in enumerate(plan.legs):
-        texts.append(_leg(number, leg, model, text))
-        parameters += _parameters(leg, wanted, extra, limit)
-    graphs = [str(number) for number, leg in enumerate(plan.legs) if leg.method == "hnsw"]
+    parameters = [value for leg in plan.legs for value in _parameters(leg, wanted, extra, limit)]
+    statement = _statement(tuple(_literals(leg) for leg in plan.legs), model, text)
+    return statement, [*parameters, limit, bounds.user_ids, bounds.at]
+
+
+class _Literals(NamedTuple):
+    """What of a part of a plan stands in its SQL."""
+
+    method: Method
+    heads: tuple[int, ...]
+    lower: UUID | None
+    upper: UUID | None
+    user: UUID | None
+
+
+def _literals(leg: Leg) -> _Literals:
+    return _Literals(leg.method, leg.heads, leg.lower, leg.upper, leg.user_ids[0] if leg.method == "hnsw" else None)
+
+
+@lru_cache(maxsize=256)
+def _statement(legs: tuple[_Literals, ...], model: Model, text: str) -> bytes:
+    texts = [_leg(number, leg, model, text) for number, leg in enumerate(legs)]
+    graphs = [str(number) for number, leg in enumerate(legs) if leg.method == "hnsw"]
     fewest = SQL.text("fewest", legs=",".join(graphs)).decode() if graphs else "NULL::bigint"
-    statement = SQL.text("vectors", legs="\nUNION ALL\n".join(texts), fewest=fewest)
-    return statement, [*parameters, depth, depth, limit, bounds.user_ids, bounds.at]
+    return SQL.text("vectors", legs="\nUNION ALL\n".join(texts), fewest=fewest)
 
 
-def _leg(number: int, leg: Leg, model: Model, text: str) -> str:
+def _leg(number: int, leg: _Literals, model: Model, text: str) -> str:
     return SQL.text(
         BLOCKS[leg.method],
         leg=number,
@@ -127,14 +160,14 @@ def _leg(number: int, leg: Leg, model: Model, text: str) -> str:
         type=model.type,
         dim=model.dim,
         model=model.id,
-        user=str(leg.user_ids[0]),
+        user=str(leg.user),
         heads=", ".join(map(str, leg.heads)),
         span=_span(leg),
         clauses=text,
     ).decode()
 
 
-def _span(leg: Leg) -> str:
+def _span(leg: _Literals) -> str:
     if leg.lower is None and leg.upper is None:
         return ""
     name = "from_id" if leg.upper is None else "to_id" if leg.lower is None else "span"

@@ -93,6 +93,21 @@ SELECT i.indisvalid FROM pg_index i WHERE i.indexrelid = to_regclass(%s)
 -- name: drop_index
 DROP INDEX CONCURRENTLY IF EXISTS {index}
 
+-- name: rows_of_model
+SELECT count(*) FROM {table} WHERE model_id = {model}
+
+-- name: index_bytes
+SELECT pg_relation_size(to_regclass(%s))
+
+-- name: reindex
+REINDEX INDEX CONCURRENTLY {index}
+
+-- name: broken_off
+-- Invalid indexes that REINDEX CONCURRENTLY made beside another, or left in its place (`_ccnew`, `_ccold`).
+SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = to_regclass(%s) AND NOT i.indisvalid AND starts_with(c.relname, %s)
+ORDER BY 1
+
 -- name: changes
 -- How many rows were ever written, changed and deleted; it may lag behind a little.
 SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_all_tables WHERE relid = to_regclass(%s)

@@ -12,6 +12,7 @@ from reverie.memories.model import Model
 from reverie.tiers.building import tend
 from reverie.tiers.indexes import Mode, Partition, add_model_indexes, list_partitions
 from reverie.tiers.locks import building_if_nobody_does
+from reverie.tiers.packing import pack
 from reverie.tiers.partitions import ensure_partitions
 
 SQL = Queries("reverie.tiers")
@@ -61,11 +62,14 @@ class TierService:
     async def _tend(self, connection: Connection, model: Model, partition: Partition) -> bool:
         """A week that is over, and in which nothing was changed since it was tended, is not looked at again."""
         key, changes = (partition.table, model.id), await _changes(connection, partition.table)
-        if partition.upper < lower_bound(clock.now()) and self._tended.get(key) == changes:
+        over = partition.upper < lower_bound(clock.now())
+        if over and self._tended.get(key) == changes:
             return False
         built = await tend(connection, model, partition, self._hnsw)
-        self._tended[key] = changes
-        return built
+        packed = await pack(connection, model, partition) if over else []
+        if over:
+            self._tended[key] = changes
+        return built or bool(packed)
 
 
 async def _changes(connection: Connection, table: str) -> int:
