@@ -223,11 +223,13 @@ class _Worker:
     ) -> None:
         began = time.perf_counter()
         finished = self._encode(batch, encode)
-        self._metrics.encoded(kind, len(batch), time.perf_counter() - began)
+        seconds = time.perf_counter() - began
         done(batch)
+        # Before it is measured: the event loop wakes up meanwhile.
         if finished and self._loop is not None:
             with suppress(RuntimeError):  # the loop was closed without closing the encoder: nobody waits any more
                 self._loop.call_soon_threadsafe(_resolve, finished)
+        self._metrics.encoded(kind, len(batch), seconds)
 
     def _encode(
         self, batch: list[Item], encode: Callable[[Sequence[str]], FloatArray]
