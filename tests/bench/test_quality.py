@@ -13,7 +13,7 @@ from bench.conversations import read_collection
 from bench.gather import ALL, Gathered
 from bench.report import CannotMeasure, Report
 from bench.text import conversation
-from bench.worth import ARMS, groups, priors, show
+from bench.worth import ARMS, groups, learned, priors, show
 
 from bench import training
 from reverie.recall.features import GROUPS, NAMES
@@ -180,7 +180,8 @@ def test_what_each_group_of_features_is_worth(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(training, "TREES", 20)
     monkeypatch.setitem(training.PARAMETERS, "min_data_in_leaf", 5)
     report = Report("quality", {}, {}, {})
-    show(report, "without a group", groups(some_questions()))
+    rows = some_questions()
+    show(report, "without a group", {ALL: learned(rows)} | groups(rows))
     lost = {row["part"]: row["lost"]["MRR"] for row in report.rows}
     assert set(lost) == {ALL, *GROUPS}
     assert lost[ALL] == (0, 0, 0)

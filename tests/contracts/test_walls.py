@@ -204,16 +204,19 @@ class TestSecondWallThroughTheService:
     FILTER = re.compile(r"((?:\w+\.)?(?:user_id|space_id) = (?:ANY\(%b\)|%b(?:::uuid)?))")
 
     @pytest.fixture
-    def unfiltered(self, monkeypatch: pytest.MonkeyPatch) -> int:
+    def unfiltered(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         """Takes the user and the space out of every query on memory; how many filters went."""
         gone = 0
+        vectors.statement.cache_clear()
         for queries in (memories.SQL, forgetting.SQL, candidates.SQL, lexical.SQL, vectors.SQL):
             blocks = {}
             for name, block in queries._blocks.items():
                 blocks[name], count = self.FILTER.subn(r"(\1 OR true)", block)
                 gone += count
             monkeypatch.setattr(queries, "_blocks", blocks)
-        return gone
+            monkeypatch.setattr(queries, "_encoded", {name: block.encode() for name, block in blocks.items()})
+        yield gone
+        vectors.statement.cache_clear()
 
     async def test_reading_without_a_filter(
         self, house: House, intruder: Person, victim: Person, unfiltered: int

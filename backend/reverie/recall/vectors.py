@@ -126,8 +126,8 @@ def query(plan: Plan, bounds: Bounds, vector: FloatArray, model: Model, limit: i
         extra.append(list(bounds.only or ()))
     wanted = as_vector(vector, model.precision)
     parameters = [value for leg in plan.legs for value in _parameters(leg, wanted, extra, limit)]
-    statement = _statement(tuple(_literals(leg) for leg in plan.legs), model, text)
-    return statement, [*parameters, limit, bounds.user_ids, bounds.at]
+    legs = tuple(_literals(leg) for leg in plan.legs)
+    return statement(legs, model, text), [*parameters, limit, bounds.user_ids, bounds.at]
 
 
 class _Literals(NamedTuple):
@@ -145,7 +145,8 @@ def _literals(leg: Leg) -> _Literals:
 
 
 @lru_cache(maxsize=256)
-def _statement(legs: tuple[_Literals, ...], model: Model, text: str) -> bytes:
+def statement(legs: tuple[_Literals, ...], model: Model, text: str) -> bytes:
+    """The SQL of such a plan: made once, so that its hash, by which it is known to be prepared, is made once too."""
     texts = [_leg(number, leg, model, text) for number, leg in enumerate(legs)]
     graphs = [str(number) for number, leg in enumerate(legs) if leg.method == "hnsw"]
     fewest = SQL.text("fewest", legs=",".join(graphs)).decode() if graphs else "NULL::bigint"
