@@ -18,6 +18,7 @@ from reverie.core.config import load_settings
 from reverie.core.database import Database
 from reverie.embedding.protocol import FloatArray
 from reverie.recall.indexes import REFRESH_SECONDS
+from reverie.recall.lexical import count_due
 from reverie.tiers.building import tend
 from reverie.tiers.indexes import list_models, list_partitions
 from reverie.tiers.locks import building_alone
@@ -58,11 +59,16 @@ def build(database_url: str, mode: Literal["auto", "always"] = "auto") -> None:
 
 async def _build(database_url: str, mode: Literal["auto", "always"]) -> None:
     database = Database(load_settings(database_url=database_url))
-    async with database.maintenance() as connection, building_alone(connection):
-        models = await list_models(connection)
-        for partition in await list_partitions(connection):
-            for model in models:
-                await tend(connection, model, partition, mode)
+    await database.open()
+    try:
+        await count_due(database)
+        async with database.maintenance() as connection, building_alone(connection):
+            models = await list_models(connection)
+            for partition in await list_partitions(connection):
+                for model in models:
+                    await tend(connection, model, partition, mode)
+    finally:
+        await database.close()
 
 
 def vacuum(database_url: str) -> None:

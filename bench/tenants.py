@@ -6,7 +6,6 @@ questions' are the model's own, of generated questions. The exact neighbours are
 vectors. The peers get as many of the same users as they take in within minutes, and the same questions.
 """
 
-import asyncio
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -26,15 +25,12 @@ from bench.peers_tenants import PeerStore, measure
 from bench.plan import Plan, read_plan
 from bench.report import Bar, CannotMeasure, Report, Spread, new_report, percentile, print_table
 from bench.service import named, service_at
+from bench.store import build
 from bench.text import conversation, sentences
 from reverie.core.config import load_settings
-from reverie.core.database import Database
 from reverie.embedding.protocol import Embedder, FloatArray
 from reverie.embedding.registry import BGE_SMALL, build_embedder
 from reverie.recall.indexes import REFRESH_SECONDS
-from reverie.tiers.building import tend
-from reverie.tiers.indexes import list_models, list_partitions
-from reverie.tiers.locks import building_alone
 
 NOISE: Final = 0.5
 SENTENCES: Final = 6000
@@ -253,7 +249,7 @@ def _measure(bench: Bench, sizes: Sequence[Size], database_url: str, begin: opti
         if phase == VACUUMED:
             _vacuum(database_url)
         if phase == BUILT:
-            asyncio.run(_build(database_url))
+            build(database_url)
             _vacuum(database_url)
             _wait_for_plans(bench, sizes, database_url)
         for size, wanted in zip(sizes, truth, strict=True):
@@ -268,16 +264,6 @@ def _mixed(sizes: Sequence[Size]) -> list[tuple[Size, int]]:
     """Everybody in turn: half of the users of each size, the smallest first, then the rest."""
     early = [(size, number) for size in sizes for number in size.users[: (len(size.users) + 1) // 2]]
     return early + [(size, number) for size in sizes for number in size.users[(len(size.users) + 1) // 2 :]]
-
-
-async def _build(database_url: str) -> None:
-    """What the worker does every few minutes for users who have become large; waits while it is at it."""
-    database = Database(load_settings(database_url=database_url))
-    async with database.maintenance() as connection, building_alone(connection):
-        models = await list_models(connection)
-        for partition in await list_partitions(connection):
-            for model in models:
-                await tend(connection, model, partition, "auto")
 
 
 def _wait_for_plans(bench: Bench, sizes: Sequence[Size], database_url: str) -> None:

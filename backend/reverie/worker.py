@@ -25,6 +25,7 @@ from reverie.core.idempotency import delete_old_keys
 from reverie.core.outages import PASSING
 from reverie.core.queue import HEARTBEAT_SECONDS, QUEUE, RUN_OPERATION, arq_redis, deserialize, serialize
 from reverie.core.telemetry import configure_logging, reason
+from reverie.recall.lexical import count_due
 from reverie.runtime import Runtime, open_runtime
 
 SWEEP_SECONDS = 2.0
@@ -53,10 +54,11 @@ async def run_operation(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:
 
 
 async def keep_house(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
-    """Partitions ahead, and what has outlived its time."""
+    """Partitions ahead, the terms of large users counted, and what has outlived its time."""
     runtime: Runtime = ctx["runtime"]
     chores = (
         runtime.tiers.keep_ahead(),
+        count_due(runtime.database),
         runtime.operations.delete_finished(runtime.settings.memory_operation_days),
         delete_old_keys(runtime.database, clock.now()),
     )

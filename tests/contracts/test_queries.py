@@ -28,6 +28,7 @@ WITHOUT_A_USER = {
     "reembedding/queries.sql next_pass": "as begin",
     "reembedding/queries.sql next_traces": "every user's traces in turn, for a new model; by the owner",
     "reembedding/queries.sql drop_part": "a model's vectors go, whosever they are; by the owner",
+    "recall/queries.sql uncounted": "whose terms are due to be counted, of all users; by the owner",
     "tiers/queries.sql large_users": "counts the rows of every user of a partition, for its indexes; by the owner",
     "tiers/queries.sql rows_of_model": "counts the rows of a partition, for the size of its indexes; by the owner",
     "tiers/queries.sql fill_bits": "older rows get the signs of their vectors, whosever they are; by the owner",

@@ -314,10 +314,19 @@ async def test_terms_are_counted_when_a_large_user_is_asked_and_again_when_it_ha
     await until_counted(asking, settings, user, "heron")
 
 
+async def test_large_users_are_counted_before_anybody_asks(
+    asking: Asking, remember: Remember, settings: Settings, user: str, bounded: None
+) -> None:
+    await stored(remember, user, *(f"heron n{n}" for n in range(501)))
+    await lexical.count_due(asking.database)
+    assert (await statistics(settings, user))[:2] == (501, 501)
+
+
 async def test_small_users_are_not_counted(asking: Asking, remember: Remember, settings: Settings, user: str) -> None:
     await stored(remember, user, "heron")
     await asking(user, "heron")
     await lexical.count_terms(asking.database, asking.space_id, user_uuid(asking.space_id, user))
+    await lexical.count_due(asking.database)
     assert await statistics(settings, user) == (1, 0, 0)
 
 

@@ -99,6 +99,19 @@ async def _count(database: Database, space_id: UUID, user_id: UUID) -> None:
         _counting.get(database, set()).discard(user_id)
 
 
+async def count_due(database: Database) -> None:
+    """Counts the terms of all large users where that is due, so that no question has to wait for it.
+
+    Raises:
+        psycopg.Error: those that are due could not be read.
+    """
+    async with database.maintenance() as connection:
+        cursor = await connection.execute(SQL["uncounted"], (CAP * 10, GROWN, GROWN))
+        due = await cursor.fetchall()
+    for space_id, user_id in due:
+        await _count(database, space_id, user_id)
+
+
 async def count_terms(database: Database, space_id: UUID, user_id: UUID) -> None:
     """Counts in how many traces of a large user each term stands, where that is due."""
     parameters = (

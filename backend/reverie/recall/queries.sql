@@ -145,6 +145,10 @@ CROSS JOIN LATERAL (
 ) t
 WHERE t.id = r.trace_id AND t.deleted_at IS NULL AND (t.updated_at < %b::timestamptz) IS NOT FALSE
 
+-- name: uncounted
+-- Of all users: whose traces are so many that their terms are to be counted, or counted again.
+SELECT space_id, user_id FROM memory_user WHERE traces > %b AND (traces > %b * counted OR counted > %b * traces)
+
 -- name: count_terms
 -- In how many traces of a large user the terms stand that are not rare, from a sample that the ids draw.
 WITH due AS MATERIALIZED (
