@@ -13,7 +13,7 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from arq import Worker, cron, func
+from arq import ArqRedis, Worker, cron, func
 from arq.cron import CronJob
 from arq.worker import Function
 from psycopg_pool import PoolTimeout
@@ -23,7 +23,7 @@ from reverie.core import clock
 from reverie.core.config import Settings
 from reverie.core.idempotency import delete_old_keys
 from reverie.core.outages import PASSING
-from reverie.core.queue import HEARTBEAT_SECONDS, QUEUE, RUN_OPERATION, arq_redis, deserialize, serialize
+from reverie.core.queue import HEARTBEAT, HEARTBEAT_SECONDS, QUEUE, RUN_OPERATION, arq_redis, deserialize, serialize
 from reverie.core.telemetry import configure_logging, reason
 from reverie.recall.lexical import count_due
 from reverie.runtime import Runtime, open_runtime
@@ -188,13 +188,21 @@ async def _listen(runtime: Runtime) -> None:
             runtime.metrics.redis_failed("worker")
             log.warning("redis failed", what="worker", error=str(error))
         finally:
-            with suppress(RedisError, OSError):
-                await worker.close()
-            # arq leaves them open when Redis does not hear its farewell, and jobs running after the first that fails.
-            await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
-            with suppress(RedisError, OSError):
-                await client.connection_pool.disconnect()
+            await _close(worker, client)
         await asyncio.sleep(REST_SECONDS)
+
+
+async def _close(worker: Worker, client: ArqRedis) -> None:
+    """Ends the jobs, says farewell, and closes the connections: arq's own ``close`` stops at the first that fails."""
+    for job in (jobs := list(worker.tasks.values())):
+        job.cancel()
+    try:
+        await asyncio.gather(*jobs, return_exceptions=True)
+        with suppress(RedisError, OSError):
+            await client.delete(HEARTBEAT)
+    finally:
+        with suppress(RedisError, OSError):
+            await client.connection_pool.disconnect()
 
 
 async def _repeat(job: Callable[[dict[Any, Any]], Awaitable[None]], runtime: Runtime) -> None:

@@ -526,7 +526,6 @@ async def _done(scene: Scene, operation_id: str) -> float:
         await asyncio.sleep(0.05)
 
 
-@pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning:arq")
 async def test_jobs_are_done_without_redis_and_by_the_bell_when_it_is_back(
     scene: Scene, user: str, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:

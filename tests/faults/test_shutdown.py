@@ -11,12 +11,17 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from arq import ArqRedis, Worker
 
+from reverie import worker
 from reverie.core.config import Settings
+from reverie.core.queue import arq_redis
 from reverie.embedded.postgres import free_port
 from reverie.embedded.supervisor import answers
+from reverie.embedding.protocol import Embedder
 from tests import processes
 from tests.conftest import Api
+from tests.faults.scenery import working
 from tests.waiting import PATIENCE, until_operation
 
 BATCH = 100
@@ -240,3 +245,29 @@ async def count(settings: Settings, query: str) -> int:
     async with await psycopg.AsyncConnection.connect(str(settings.database_url)) as connection:
         row = await (await connection.execute(query.encode())).fetchone()
     return row[0] if row else 0
+
+
+async def test_a_job_that_is_cut_off_leaves_no_connection_open(
+    settings: Settings, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients: list[ArqRedis] = []
+    begun = asyncio.Event()
+
+    def noted(url: str, timeout: float) -> ArqRedis:
+        clients.append(arq_redis(url, timeout))
+        return clients[-1]
+
+    async def never_heard(*_: Any) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(worker, "arq_redis", noted)
+    monkeypatch.setattr(worker.WorkerSettings, "cron_jobs", worker.WorkerSettings.cron_jobs[:1])
+    # A job that was done and whose end Redis has not heard is cancelled where arq does not expect it.
+    monkeypatch.setattr(Worker, "finish_job", never_heard)
+    async with asyncio.timeout(PATIENCE), working(settings, embedder):
+        await begun.wait()
+    assert clients
+    for client in clients:
+        pool = client.connection_pool
+        assert not any(line.is_connected for line in (*pool._available_connections, *pool._in_use_connections))
