@@ -15,7 +15,6 @@ from itertools import count, islice
 from typing import Annotated, Any, Final
 
 import numpy as np
-import psycopg
 import typer
 
 from bench import options
@@ -25,12 +24,11 @@ from bench.peers_tenants import PeerStore, measure
 from bench.plan import Plan, read_plan
 from bench.report import Bar, CannotMeasure, Report, Spread, new_report, percentile, print_table
 from bench.service import named, service_at
-from bench.store import build
+from bench.store import build, vacuum, wait_for_plan
 from bench.text import conversation, sentences
 from reverie.core.config import load_settings
 from reverie.embedding.protocol import Embedder, FloatArray
 from reverie.embedding.registry import BGE_SMALL, build_embedder
-from reverie.recall.indexes import REFRESH_SECONDS
 
 NOISE: Final = 0.5
 SENTENCES: Final = 6000
@@ -39,8 +37,6 @@ JUST_LOADED, VACUUMED, BUILT = "just loaded", "vacuumed", "built"
 """When recall is measured. Autovacuum, too, may have run before the first; the heap fetches of the plans show it."""
 
 BALANCED: Final = "balanced, built"
-
-VACUUM_ATTEMPTS: Final = 60
 
 BATCH: Final = 1000
 ENCODED_AT_ONCE: Final = 16
@@ -247,11 +243,13 @@ def _measure(bench: Bench, sizes: Sequence[Size], database_url: str, begin: opti
     advance = begin("Recalling", 4 * sum(len(size.questions) for size in sizes))
     for phase in (JUST_LOADED, VACUUMED, BUILT):
         if phase == VACUUMED:
-            _vacuum(database_url)
+            vacuum(database_url)
         if phase == BUILT:
             build(database_url)
-            _vacuum(database_url)
-            _wait_for_plans(bench, sizes, database_url)
+            vacuum(database_url)
+            for size in sizes:
+                number, question = size.questions[0]
+                wait_for_plan(bench.client, database_url, bench.user(number), question.vector)
         for size, wanted in zip(sizes, truth, strict=True):
             bench.ask(size, phase, wanted, advance)
             number, question = size.questions[0]
@@ -264,35 +262,6 @@ def _mixed(sizes: Sequence[Size]) -> list[tuple[Size, int]]:
     """Everybody in turn: half of the users of each size, the smallest first, then the rest."""
     early = [(size, number) for size in sizes for number in size.users[: (len(size.users) + 1) // 2]]
     return early + [(size, number) for size in sizes for number in size.users[(len(size.users) + 1) // 2 :]]
-
-
-def _wait_for_plans(bench: Bench, sizes: Sequence[Size], database_url: str) -> None:
-    """The service looks for what was built every few seconds, when it is asked."""
-    for size in sizes:
-        number, question = size.questions[0]
-        user = bench.user(number)
-        wanted = read_plan(database_url, user, question.vector).name
-        end = time.monotonic() + 6 * REFRESH_SECONDS
-        while bench.client.plan(user, question.vector) != wanted:
-            if time.monotonic() > end:
-                raise CannotMeasure(f"The service does not search {user} by {wanted}, though that is built.")
-            time.sleep(1)
-
-
-def _vacuum(database_url: str) -> None:
-    """What autovacuum does within a minute: the visibility map, without which index-only scans visit the heap."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        for _ in range(VACUUM_ATTEMPTS):
-            connection.execute("VACUUM (ANALYZE) memory_embedding")
-            # A snapshot that is older than the load, of whatever else runs in the database, holds the map back.
-            row = connection.execute(
-                "SELECT count(*) FROM pg_class WHERE relallvisible < relpages"
-                " AND oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'memory_embedding'::regclass)"
-            ).fetchone()
-            if row == (0,):
-                return
-            time.sleep(1)
-    raise CannotMeasure("memory_embedding cannot be vacuumed: something holds an old snapshot open in the database.")
 
 
 def _forget(bench: Bench, sizes: Sequence[Size]) -> None:

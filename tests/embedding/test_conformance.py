@@ -7,27 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.embedding.standin import serve
+from tests.embedding.turns import TURNS
 
 from reverie.core.config import load_settings
 from reverie.embedding import carried
 from reverie.embedding.fit import fit
 from reverie.embedding.protocol import Embedder, EmbeddingError, FloatArray
 from reverie.embedding.registry import build_embedder
-
-TURNS = [
-    "Ada: I moved to Lisbon in March and I already miss the snow.",
-    "Ben: The dentist moved my appointment to Friday at nine.",
-    "ok",
-    "",
-    " \n\t ",
-    "😀 🎉 👩‍👩‍👧‍👦",
-    "これは日本語の文です。",
-    "Привет, как у тебя дела?",
-    "مرحبا بالعالم",
-    "e\u0301 \u200b \ufeff \x01",
-    "x" * 3_000,
-    "word " * 700,
-]
 
 
 @dataclass(frozen=True)

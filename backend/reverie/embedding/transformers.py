@@ -1,18 +1,12 @@
-"""Models of the sentence-transformers library, which comes with the extra ``reverie[models]``.
+"""Embedding models of the sentence-transformers library (`torchfiles.py`)."""
 
-Importing it takes seconds, because it imports torch; so that happens when such a model is loaded and not before.
-"""
-
-import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from reverie.core.errors import SettingsError
-from reverie.embedding.carried import content_name
+from reverie.embedding import torchfiles
 from reverie.embedding.fit import fit
 from reverie.embedding.prefixes import Prefixes, prefixes_of
 from reverie.embedding.protocol import (
@@ -21,15 +15,12 @@ from reverie.embedding.protocol import (
     EmbeddingError,
     FloatArray,
     Limits,
-    default_threads,
 )
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-_DEFAULT_TOKENS: Final = 512
-_DECISIVE: Final = (".safetensors", ".bin", ".json", ".model", ".txt")
-"""Endings of the files of a folder that decide what its vectors are."""
+_SETTING: Final = "EMBEDDING_MODEL"
 
 
 class TransformersEmbedder:
@@ -50,11 +41,12 @@ class TransformersEmbedder:
         Raises:
             SettingsError: the extra is not installed, or there is no such model.
         """
-        library = _library()
-        importlib.import_module("torch").set_num_threads(threads or default_threads())
-        self._model = _load(library, source)
-        self.name: str = name or (_folder_name(source) if isinstance(source, Path) else source)
-        self.max_tokens: int = int(self._model.max_seq_length or _DEFAULT_TOKENS)
+        library = torchfiles.library(_SETTING, threads)
+        self._model: SentenceTransformer = torchfiles.load(
+            library.SentenceTransformer, source, _SETTING, "sentence-transformers model"
+        )
+        self.name: str = name or torchfiles.name_of(source)
+        self.max_tokens: int = int(self._model.max_seq_length or torchfiles.DEFAULT_TOKENS)
         self._prefixes = _prefixes(self._model, self.name)
         self.dim: int = self._model.encode([""], show_progress_bar=False).shape[1]
 
@@ -89,35 +81,8 @@ class TransformersEmbedder:
             ) from None
 
 
-def _library() -> ModuleType:
-    try:
-        importlib.import_module("torch")
-        return importlib.import_module("sentence_transformers")
-    except ImportError:
-        raise SettingsError(
-            "EMBEDDING_MODEL names a model that needs sentence-transformers; install it: pip install 'reverie[models]'"
-        ) from None
-
-
-def _load(library: ModuleType, source: str | Path) -> "SentenceTransformer":
-    """The model, for the processor or the accelerator that torch prefers."""
-    importlib.import_module("transformers").utils.logging.disable_progress_bar()
-    try:
-        model: SentenceTransformer = library.SentenceTransformer(str(source), local_files_only=isinstance(source, Path))
-    except Exception as error:  # torch, safetensors, tokenizers and the hub's client share no other class
-        raise SettingsError(
-            f"EMBEDDING_MODEL: the sentence-transformers model {source} cannot be loaded; it takes the name of a model "
-            "of the Hugging Face hub that can be reached or is in its cache, or a folder that holds one."
-        ) from error
-    return model
-
-
 def _prefixes(model: "SentenceTransformer", name: str) -> Prefixes:
     prompts = model.prompts or {}
     if prompts.get("query") or prompts.get("document"):
         return Prefixes(prompts.get("query") or "", prompts.get("document") or "")
     return prefixes_of(name.partition("@")[0])
-
-
-def _folder_name(folder: Path) -> str:
-    return content_name(folder, (path for path in folder.rglob("*") if path.suffix in _DECISIVE))

@@ -161,8 +161,6 @@ def columns(asked: Asked, found: Pool, places: Places) -> dict[str, Column | flo
 
 def _said_of_everyone(asked: Asked, found: Pool) -> tuple[Column, Column, Column]:
     """Of each candidate whether its speaker is named, whether it retells, whether it asks."""
-    if not found.rows:
-        return np.zeros(0), np.zeros(0), np.zeros(0)
     speakers = [row.speaker for row in found.rows]
     named = {speaker: is_named(speaker, asked.words) for speaker in set(speakers)}
     return (

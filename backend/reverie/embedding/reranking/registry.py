@@ -19,12 +19,11 @@ from reverie.core.config import Settings
 from reverie.core.errors import SettingsError
 from reverie.embedding import carried
 from reverie.embedding.reranking.protocol import Reranker
+from reverie.embedding.sources import folder_of, is_of_hub, look_into
 
 MS_MARCO: Final = "ms-marco-MiniLM-L-12-v2"
 
 _CARRIED: Final = frozenset({MS_MARCO, f"cross-encoder/{MS_MARCO}", "cross-encoder/ms-marco-MiniLM-L12-v2"})
-_FOLDER_STARTS: Final = ("/", "./", "../", "~")
-_HUB_PARTS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +92,11 @@ def choose(settings: Settings) -> Choice:
     model = settings.rerank_model.strip()
     if settings.rerank_url is not None:
         return RemotePairs(settings.rerank_url, model)
-    if model.startswith(_FOLDER_STARTS):
-        return _folder(Path(model).expanduser())
+    if (folder := folder_of(model)) is not None:
+        return _folder(folder)
     if model in _CARRIED:
         return CarriedPairs()
-    if len([part for part in model.split("/") if part]) == _HUB_PARTS and model.count("/") == 1:
+    if is_of_hub(model):
         return CrossEncoderModel(model)
     raise SettingsError(
         f"RERANK_MODEL: takes {MS_MARCO}, the organisation/name of a cross-encoder of the Hugging Face hub, a folder "
@@ -106,14 +105,5 @@ def choose(settings: Settings) -> Choice:
 
 
 def _folder(folder: Path) -> Choice:
-    if not folder.is_dir():
-        raise SettingsError(f"RERANK_MODEL: there is no folder {folder}.")
-    folder = folder.resolve()
-    if any((folder / file).is_file() for file in ("model.onnx", "onnx/model.onnx")):
-        return PairsFolder(folder)
-    if (folder / "config.json").is_file():
-        return CrossEncoderModel(folder)
-    raise SettingsError(
-        f"RERANK_MODEL: the folder {folder} holds neither model.onnx with tokenizer.json nor a cross-encoder "
-        "(config.json)."
-    )
+    folder, is_onnx = look_into(folder, "RERANK_MODEL", ("config.json",), "a cross-encoder")
+    return PairsFolder(folder) if is_onnx else CrossEncoderModel(folder)

@@ -1,26 +1,23 @@
-"""Cross-encoders of the sentence-transformers library, which comes with the extra ``reverie[models]``."""
+"""Cross-encoders of the sentence-transformers library (`torchfiles.py`)."""
 
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from reverie.core.errors import SettingsError
-from reverie.embedding.carried import content_name
-from reverie.embedding.protocol import CHARS_PER_TOKEN, FloatArray, Limits, default_threads
+from reverie.embedding import torchfiles
+from reverie.embedding.protocol import CHARS_PER_TOKEN, FloatArray, Limits
 from reverie.embedding.reranking.protocol import RerankError
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
-_DEFAULT_TOKENS: Final = 512
+_SETTING: Final = "RERANK_MODEL"
 _MOST_TOKENS: Final = 1_024
 """What is read of a pair at most, whatever the model could read: a passage and a question have room in it."""
-_DECISIVE: Final = (".safetensors", ".bin", ".json", ".model", ".txt")
-"""Endings of the files of a folder that decide what its scores are."""
 
 
 class TransformersReranker:
@@ -39,15 +36,13 @@ class TransformersReranker:
         Raises:
             SettingsError: the extra is not installed, there is no such model, or it gives more than one score.
         """
-        library = _library()
-        torch = importlib.import_module("torch")
-        torch.set_num_threads(threads or default_threads())
-        self._model = _load(library, source)
+        library = torchfiles.library(_SETTING, threads)
+        self._model: CrossEncoder = torchfiles.load(library.CrossEncoder, source, _SETTING, "cross-encoder")
         if self._model.num_labels != 1:
-            raise SettingsError(f"RERANK_MODEL: {source} is no reranker, which gives one score for a pair.")
-        self._logits = torch.nn.Identity()
-        self.name: str = _folder_name(source) if isinstance(source, Path) else source
-        self.max_tokens: int = min(int(self._model.max_seq_length or _DEFAULT_TOKENS), _MOST_TOKENS)
+            raise SettingsError(f"{_SETTING}: {source} is no reranker, which gives one score for a pair.")
+        self._logits = importlib.import_module("torch").nn.Identity()
+        self.name: str = torchfiles.name_of(source)
+        self.max_tokens: int = min(int(self._model.max_seq_length or torchfiles.DEFAULT_TOKENS), _MOST_TOKENS)
         self._model.max_seq_length = self.max_tokens
 
     def score(self, question: str, texts: Sequence[str]) -> FloatArray:
@@ -81,30 +76,3 @@ class TransformersReranker:
         tokenizer = self._model.tokenizer
         tokens = tokenizer.encode(question, add_special_tokens=False, truncation=True, max_length=most + 1)
         return question if len(tokens) <= most else str(tokenizer.decode(tokens[:most]))
-
-
-def _library() -> ModuleType:
-    try:
-        importlib.import_module("torch")
-        return importlib.import_module("sentence_transformers")
-    except ImportError:
-        raise SettingsError(
-            "RERANK_MODEL names a model that needs sentence-transformers; install it: pip install 'reverie[models]'"
-        ) from None
-
-
-def _load(library: ModuleType, source: str | Path) -> "CrossEncoder":
-    """The model, for the processor or the accelerator that torch prefers."""
-    importlib.import_module("transformers").utils.logging.disable_progress_bar()
-    try:
-        model: CrossEncoder = library.CrossEncoder(str(source), local_files_only=isinstance(source, Path))
-    except Exception as error:  # torch, safetensors, tokenizers and the hub's client share no other class
-        raise SettingsError(
-            f"RERANK_MODEL: the cross-encoder {source} cannot be loaded; it takes the name of a model of the Hugging "
-            "Face hub that can be reached or is in its cache, or a folder that holds one."
-        ) from error
-    return model
-
-
-def _folder_name(folder: Path) -> str:
-    return content_name(folder, (path for path in folder.rglob("*") if path.suffix in _DECISIVE))
