@@ -5,7 +5,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +106,10 @@ async def raising(url: str, state: str, times: int = 1_000_000) -> AsyncIterator
             await owner.execute("DROP SEQUENCE raised")
 
 
+FILLS = 5
+"""How often a disk is filled again with what was left or freed meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class SmallDisk:
     """A file system of its own, and the URL of a database whose tables lie on it."""
@@ -117,9 +121,11 @@ class SmallDisk:
     def full(self) -> Iterator[None]:
         """Nothing more fits on it until the block ends."""
         filler = self.folder / "filler"
-        room = os.statvfs(self.folder)
         with filler.open("wb", buffering=0) as file:
-            os.posix_fallocate(file.fileno(), 0, room.f_bavail * room.f_frsize)
+            for _ in range(FILLS):
+                room = os.statvfs(self.folder)
+                with suppress(OSError):  # PostgreSQL has written in between
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, room.f_bavail * room.f_frsize)
         try:
             yield
         finally:
