@@ -33,7 +33,7 @@ SWEEPS = 4
 """So many operations are run beside those that the bell brings."""
 
 REST_SECONDS = 2.0
-"""How long the worker waits after Redis went away before it asks again."""
+"""How long the worker waits after Redis went away before it asks again, and for Redis to hear that jobs have ended."""
 
 OPERATION_SECONDS = 3600
 BUILD_SECONDS = 24 * 3600
@@ -194,10 +194,16 @@ async def _listen(runtime: Runtime) -> None:
 
 async def _close(worker: Worker, client: ArqRedis) -> None:
     """Ends the jobs, says farewell, and closes the connections: arq's own ``close`` stops at the first that fails."""
-    for job in (jobs := list(worker.tasks.values())):
+    # Not arq's tasks around them: what those shield would go on to use a connection that nobody closes.
+    for job in worker.job_tasks.values():
         job.cancel()
+    tasks = left = set(worker.tasks.values())
     try:
-        await asyncio.gather(*jobs, return_exceptions=True)
+        while left:
+            _, left = await asyncio.wait(left, timeout=REST_SECONDS)
+            for task in list(worker.job_tasks.values()) or left:
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         with suppress(RedisError, OSError):
             await client.delete(HEARTBEAT)
     finally:
