@@ -156,7 +156,7 @@ class Client:
         return _results(answer)
 
     def plan(self, user: str, vector: object) -> str:
-        """How the vector arm of that searched: exact, bits or hnsw."""
+        """How the vector arm of that searched: held, exact, bits or hnsw."""
         # Another each time: what was answered a moment ago is kept.
         asked = {"user_id": user, "q": str(uuid.uuid4()), "recipe": "vector", "embedding": vector, "explain": True}
         answer = self._http.post("/memory/recall", orjson.dumps(asked, option=orjson.OPT_SERIALIZE_NUMPY))

@@ -35,7 +35,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan for one user. ``name``: exact, bits or hnsw, as recall's planner chose."""
+    """The plan for one user. ``name``: exact, bits or hnsw, as recall's planner chose; held where it is not asked."""
 
     name: str
     role: str

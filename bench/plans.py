@@ -189,10 +189,15 @@ def _explained(bench: Bench, service: Service, question: Question) -> dict[str, 
     Raises:
         CannotMeasure: it is answered by another.
     """
-    told = {"exact": _explain(service, bench.user(SMALLEST), question)}
-    for plan, mode in (("bits", "never"), ("hnsw", "always")):
-        with api_beside(service, MEMORY_HNSW=mode) as beside:
-            told[plan] = _explain(beside, bench.user(LARGER), question)
+    told = {}
+    for plan, user, setting in (
+        ("held", SMALLEST, {}),
+        ("exact", SMALLEST, {"MEMORY_HELD_MB": "0"}),
+        ("bits", LARGER, {"MEMORY_HNSW": "never"}),
+        ("hnsw", LARGER, {"MEMORY_HNSW": "always"}),
+    ):
+        with api_beside(service, **setting) as beside:
+            told[plan] = _explain(beside, bench.user(user), question)
     for plan, text in told.items():
         if f"plan of the vectors: {plan}" not in text:
             raise CannotMeasure(f"The question for the plan {plan} was answered by another:\n{text}")

@@ -17,6 +17,7 @@ from bench.service import Service
 from reverie.core.config import load_settings
 from reverie.core.database import Database
 from reverie.embedding.protocol import FloatArray
+from reverie.recall.held import PLAN
 from reverie.recall.indexes import REFRESH_SECONDS
 from reverie.recall.lexical import count_due
 from reverie.tiers.building import tend
@@ -95,18 +96,18 @@ def wait_for_plan(client: Client, database_url: str, user: str, vector: FloatArr
     """Waits until the service plans by what is built: it looks for that every few seconds, when it is asked.
 
     Returns:
-        exact, bits or hnsw.
+        held, exact, bits or hnsw.
 
     Raises:
         CannotMeasure: it does not.
     """
     wanted = read_plan(database_url, user, vector).name
     end = time.monotonic() + 6 * REFRESH_SECONDS
-    while client.plan(user, vector) != wanted:
+    while (plan := client.plan(user, vector)) not in (wanted, PLAN):
         if time.monotonic() > end:
             raise CannotMeasure(f"The service does not search {user} by {wanted}, though that is built.")
         time.sleep(1)
-    return wanted
+    return plan
 
 
 def sizes(database_url: str) -> list[Part]:

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import count, islice
 from typing import Annotated, Any, Final
 
@@ -253,7 +253,10 @@ def _measure(bench: Bench, sizes: Sequence[Size], database_url: str, begin: opti
         for size, wanted in zip(sizes, truth, strict=True):
             bench.ask(size, phase, wanted, advance)
             number, question = size.questions[0]
-            size.plans[phase] = read_plan(database_url, bench.user(number), question.vector)
+            user = bench.user(number)
+            # The plan of PostgreSQL, under the name of how the service searched.
+            searched = bench.client.plan(user, question.vector)
+            size.plans[phase] = replace(read_plan(database_url, user, question.vector), name=searched)
     for size in sizes:
         bench.ask_balanced(size, advance)
 

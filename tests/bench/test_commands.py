@@ -30,7 +30,7 @@ def test_plans_measures_every_constant_of_the_planner_and_explains_a_question_fo
     for row in choices:
         assert set(row["microseconds"]) == {"exact", "bits", "hnsw"}
         assert row["chosen"] in row["microseconds"]
-    for plan in ("exact", "bits", "hnsw"):
+    for plan in ("held", "exact", "bits", "hnsw"):
         assert f"plan of the vectors: {plan}" in done.stdout
 
 

@@ -26,7 +26,7 @@ def test_tenants_finds_the_exact_neighbours_of_every_size(tmp_path: Path) -> Non
         assert set(row["recall_at_10"]) == {"just loaded", "vacuumed", "built"}
         assert all(share >= 0.97 for share in row["recall_at_10"].values())
         assert len(row["recall_ms"]["balanced, built"]) == 8
-        assert {plan["name"] for plan in row["plans"].values()} == {"exact"}
+        assert {plan["name"] for plan in row["plans"].values()} == {"held"}
         scans = row["plans"]["vacuumed"]["scans"]
         assert {scan["node"] for scan in scans} == {"Index Only Scan"}
         assert sum(scan["rows"] for scan in scans) == row["traces"]

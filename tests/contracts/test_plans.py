@@ -229,6 +229,29 @@ async def test_the_vector_arm_reads_the_covering_index_of_every_partition_alone(
                 assert {node["Heap Fetches"] for node in seen.values()} == {0}, where
 
 
+async def test_rows_of_a_nearly_empty_table_are_looked_up_by_the_primary_key_too(api: Api, database_url: str) -> None:
+    # Then every index on the user costs the same, a sort is free, and the plan stays until the table is analysed.
+    caller = await api.caller()
+    for n in range(6):
+        traces = [{"content": f"A note {n} {m}", "embedding": np.eye(DIM)[m].tolist()} for m in range(100)]
+        assert (await caller.post("/memory/remember", json={"user_id": "nora", "traces": traces})).status_code == 201
+    keys: KeyService = api.app.state.keys
+    space_id = await keys.ensure_space("default")
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        row = owner.execute("SELECT id, name, dim, precision FROM model WHERE active").fetchone()
+        assert row is not None
+        loaded = Loaded(api, owner, space_id, Model(*row), clock.now())
+    watched = Watched(loaded.database)
+    question = np.ones(DIM, dtype=np.float32) / np.sqrt(DIM)
+    found = await vectors.search(
+        watched, space_id, loaded.bounds(), question, loaded.model, None, 100, 10.0  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert len(found.candidates) == 100
+    [plan] = watched.plans
+    [thin] = [node for node in nodes(plan) if node.get("Relation Name") == "memory_trace"]
+    assert (thin["Index Name"], thin["Actual Rows"]) == ("memory_trace_pkey", 1)
+
+
 async def test_bounds_on_the_time_of_learning_leave_out_later_partitions(loaded: Loaded) -> None:
     question = np.ones(DIM, dtype=np.float32) / np.sqrt(DIM)
     watched = Watched(loaded.database)

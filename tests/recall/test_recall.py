@@ -317,7 +317,7 @@ async def test_explain_says_what_each_arm_did(caller: httpx.AsyncClient, orchard
     question = {"user_id": user, "q": "apple"}
     assert (await caller.get("/memory/recall", params=question)).json()["explain"] is None
     explained = (await caller.get("/memory/recall", params=question | {"explain": "true"})).json()["explain"]
-    assert explained["plan"] == "exact"
+    assert explained["plan"] == "held"
     assert set(explained["arms"]) == {"semantic", "lexical", "focus"}
     assert explained["arms"]["semantic"]["candidates"] == explained["arms"]["lexical"]["candidates"] == 6
     assert all(arm["failed"] is None and arm["milliseconds"] > 0 for arm in explained["arms"].values())

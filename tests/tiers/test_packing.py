@@ -1,11 +1,13 @@
 """Sparse indexes of weeks that are over are built anew, once, and none that is dense or may still grow."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from tests.tiers.rows import add_model, add_vectors, fetch
+from tests.waiting import PATIENCE
 
 from reverie.core import clock
 from reverie.core.config import Settings
@@ -53,6 +55,14 @@ async def size(owner: Connection, index: str) -> int:
     return int(found)
 
 
+async def nobody_looks(owner: Connection) -> None:
+    """Waits until no other session (autovacuum analyses) sees what was updated: a new index would hold it too."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_xmin IS NOT NULL"
+    async with asyncio.timeout(PATIENCE):
+        while (await fetch(owner, f"{query} AND pid <> pg_backend_pid()"))[0][0]:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.05)
+
+
 async def rows_by_index(owner: Connection, model: Model) -> int:
     await owner.execute("SET enable_seqscan = off")
     ((found,),) = await fetch(owner, "SELECT count(*) FROM memory_embedding WHERE model_id = %s", model.id)
@@ -74,6 +84,7 @@ async def test_a_sparse_index_is_packed_once(owner: Connection, partition: Parti
 async def test_the_size_of_an_index_that_was_just_built_is_known(owner: Connection, partition: Partition) -> None:
     model = await sparse(owner)
     for name, searched in ((exact_name(TABLE, model), 2 * DIM + 8), (bits_name(TABLE, model), DIM // 8 + 5)):
+        await nobody_looks(owner)
         await owner.execute(f"REINDEX INDEX {name}")
         # And a page or two above the leaves.
         assert packed_bytes(800, searched) <= await size(owner, name) <= packed_bytes(800, searched) + 3 * packing.PAGE

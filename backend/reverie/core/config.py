@@ -96,6 +96,7 @@ class Settings(BaseSettings):
     memory_hot_days: int = Field(30, ge=1)
     memory_k: int = Field(10, ge=1, le=100)
     memory_hnsw: Literal["auto", "always", "never"] = "auto"
+    memory_held_mb: int = Field(64, ge=0)
     memory_ranker: OptionalText = None
     memory_links: Literal["next", "mentions", "all"] = "next"
     memory_heads: str = "semantic"

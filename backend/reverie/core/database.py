@@ -74,6 +74,8 @@ _SERVING_OPTIONS = (
     " -c random_page_cost=1.1"
     # A generic plan that was made when the tables were nearly empty reads them whole until they are analysed.
     " -c enable_seqscan=off"
+    # Nor does it know the primary key, which has the order that is wanted, from any index on the user and a sort.
+    " -c enable_sort=off"
     # Who is frozen in the middle of a transaction would keep its user locked until he moves again. Shorter than a
     # statement may take by default: who waits for the lock is served, not refused.
     " -c idle_in_transaction_session_timeout=5s"

@@ -99,6 +99,10 @@ class Encoder:
                 self._known.popitem(last=False)
         return vector
 
+    def knows(self, text: str) -> bool:
+        """Whether a question was asked a while ago, so that its vector is there at once."""
+        return text in self._known
+
     async def probe(self) -> None:
         """Has the embedder encode a question, to see whether it is well.
 

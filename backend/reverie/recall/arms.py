@@ -19,8 +19,9 @@ from reverie.core.telemetry import reason
 from reverie.embedding.encoder import Encoder
 from reverie.embedding.protocol import EmbeddingError, FloatArray
 from reverie.memories.model import Model
-from reverie.recall import edges, lexical, times, vectors
+from reverie.recall import edges, held, lexical, times, vectors
 from reverie.recall.edges import Reached
+from reverie.recall.held import Held, Shelf
 from reverie.recall.indexes import Indexes
 from reverie.recall.recipes import Recipe
 from reverie.recall.types import Arm, Bounds, Found, Key, Question, key_of
@@ -37,6 +38,13 @@ MOST_SPANS: Final = 2
 MOST_REACHED: Final = 40
 """Traces that spreading brings at most."""
 
+HEAD_START: Final = 0.001
+"""Seconds after which the reads are sent off that go on while the question is encoded.
+
+They keep the interpreter busy, for which the encoder's thread has to wait each time it comes back to Python, and they
+end long before it: with this a recall takes a seventh less.
+"""
+
 log = structlog.get_logger(__name__)
 
 
@@ -44,10 +52,11 @@ class Arms:
     """Searches by every arm that a recipe has. At most two connections are used at a time."""
 
     def __init__(
-        self, database: Database, encoder: Encoder, model: Model, indexes: Indexes, focus: Focus, metrics: Metrics,
-        seconds: float,
+        self, database: Database, encoder: Encoder, model: Model, indexes: Indexes, shelf: Shelf, focus: Focus,
+        metrics: Metrics, seconds: float,
     ) -> None:  # fmt: skip
         self._database = database
+        self._shelf = shelf
         self._encoder = encoder
         self._model = model
         self._indexes = indexes
@@ -67,7 +76,7 @@ class Arms:
             # First: the encoder's thread works on the question while the others are sent off.
             searches.append(self._by_meaning(reads, space_id, question, depth, dated=recipe.fused))
         if recipe.lexical:
-            searches.append(self._by_words(reads, space_id, question, depth))
+            searches.append(self._by_words(reads, space_id, question, depth, beside=recipe.semantic))
         arms = {arm.name: arm for found in await asyncio.gather(*searches) for arm in found}
         for arm in arms.values():
             if arm.failed:
@@ -95,24 +104,34 @@ class Arms:
             self._metrics.arm_failed(EDGES)
         return arm, reached
 
-    async def _by_words(self, reads: Reads, space_id: UUID, question: Question, depth: int) -> list[Arm]:
+    async def _by_words(
+        self, reads: Reads, space_id: UUID, question: Question, depth: int, *, beside: bool
+    ) -> list[Arm]:
+        """The words, perhaps ``beside`` the vectors."""
+        if beside:
+            await self._after_the_encoder(question)
         return [
             await self._arm(
                 LEXICAL, lambda: lexical.search(self._database, reads, space_id, question, depth, self._seconds)
             )
         ]  # fmt: skip
 
+    async def _after_the_encoder(self, question: Question) -> None:
+        """Gives the encoder's thread its start, where there is something to encode."""
+        if question.vector is None and not self._encoder.knows(question.text):
+            await asyncio.sleep(HEAD_START)
+
     async def _by_meaning(
         self, reads: Reads, space_id: UUID, question: Question, depth: int, *, dated: bool
     ) -> list[Arm]:
         """The nearest of all; and of what happened in the spans that the question names, one after the other."""
-        vector = question.vector
+        vector: FloatArray | None = None
+        ready: Held | None = None
 
         async def nearest() -> Found:
-            nonlocal vector
-            if vector is None:
-                vector = await self._encoder.question(question.text)
-            return await self._nearest(reads, space_id, question.bounds, vector, depth)
+            nonlocal vector, ready
+            vector, ready = await self._prepared(reads, space_id, question)
+            return await self._nearest(reads, space_id, question.bounds, vector, ready, depth)
 
         found = await self._arm(SEMANTIC, nearest)
         if found.failed or vector is None or not dated:
@@ -121,18 +140,46 @@ class Arms:
         bounds = [_within(question.bounds, span) for span in times.spans_for(question.text, question.now, newest)]
         if not bounds:
             return [found]
-        known = vector
-        return [found, await self._arm(DATED, lambda: self._in_spans(reads, space_id, bounds[:MOST_SPANS], known))]
+        known, whose = vector, ready
+        return [
+            found, await self._arm(DATED, lambda: self._in_spans(reads, space_id, bounds[:MOST_SPANS], known, whose))
+        ]  # fmt: skip
 
-    async def _in_spans(self, reads: Reads, space_id: UUID, spans: list[Bounds], vector: FloatArray) -> Found:
+    async def _prepared(self, reads: Reads, space_id: UUID, question: Question) -> tuple[FloatArray, Held | None]:
+        """The question's vector, and what is held of its user, which is looked at meanwhile."""
+        looking = asyncio.gather(self._held(reads, space_id, question), return_exceptions=True)
+        try:
+            # Not as another task: the encoder's thread begins before this one does anything else.
+            vector = question.vector if question.vector is not None else await self._encoder.question(question.text)
+            (ready,) = await looking
+        except BaseException:
+            looking.cancel()
+            raise
+        if isinstance(ready, BaseException):
+            raise ready
+        return vector, ready
+
+    async def _held(self, reads: Reads, space_id: UUID, question: Question) -> Held | None:
+        if self._indexes.mode == "always":
+            return None
+        await self._after_the_encoder(question)
+        return await self._shelf.of(reads, space_id, question.bounds, self._seconds)
+
+    async def _in_spans(
+        self, reads: Reads, space_id: UUID, spans: list[Bounds], vector: FloatArray, ready: Held | None
+    ) -> Found:
         found = Found({})
         for bounds in spans:
-            more = await self._nearest(reads, space_id, bounds, vector, DATED_DEPTH)
+            more = await self._nearest(reads, space_id, bounds, vector, ready, DATED_DEPTH)
             found.scores.update(more.scores)
             found.candidates.update(more.candidates)
         return found
 
-    async def _nearest(self, reads: Reads, space_id: UUID, bounds: Bounds, vector: FloatArray, depth: int) -> Found:
+    async def _nearest(
+        self, reads: Reads, space_id: UUID, bounds: Bounds, vector: FloatArray, ready: Held | None, depth: int
+    ) -> Found:
+        if ready is not None:
+            return held.search(ready, bounds, vector, self._model, depth)
         return await vectors.search(reads, space_id, bounds, vector, self._model, self._indexes, depth, self._seconds)
 
     async def focused(self, bounds: Bounds) -> Arm:

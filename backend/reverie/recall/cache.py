@@ -108,8 +108,9 @@ async def versions_of(database: Reads, space_id: UUID, user_ids: Sequence[UUID],
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept(Generic[T]):
-    """``since`` and ``until`` go by the clock of what is remembered, ``gone`` by the machine's."""
+class Kept(Generic[T]):
+    """An answer of a :class:`Cache`: ``since`` and ``until`` go by the clock of what is remembered, ``gone`` by the
+    machine's."""
 
     answer: T
     versions: Versions
@@ -120,14 +121,15 @@ class _Kept(Generic[T]):
 
 
 class Cache(Generic[T]):
-    """Answers by question, at most ``most`` bytes of them, each for ``seconds`` at most."""
+    """Answers by question, at most ``most`` bytes of them and ``largest`` of each, for ``seconds`` at most."""
 
-    def __init__(self, most: int = MOST_BYTES, seconds: float = SECONDS) -> None:
+    def __init__(self, most: int = MOST_BYTES, seconds: float = SECONDS, largest: int = LARGEST) -> None:
         self.size = 0
         """Bytes that the answers take, as far as their callers said."""
         self._most = most
+        self._largest = min(largest, most)
         self._seconds = seconds
-        self._kept: OrderedDict[bytes, _Kept[T]] = OrderedDict()
+        self._kept: OrderedDict[bytes, Kept[T]] = OrderedDict()
         self._sweeper: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -140,11 +142,8 @@ class Cache(Generic[T]):
 
         Where none is kept, nothing is asked.
         """
-        kept = self._kept.get(key)
+        kept = self.take(key)
         if kept is None:
-            return None
-        if not kept.since <= clock.now() < kept.until:
-            self._drop(key)
             return None
         try:
             versions = await versions_of(database, space_id, user_ids, seconds)
@@ -160,6 +159,14 @@ class Cache(Generic[T]):
             self._kept.move_to_end(key)
         return kept.answer
 
+    def take(self, key: bytes) -> Kept[T] | None:
+        """What is kept of a question, with the versions of its users for which it stands; they are not looked at."""
+        kept = self._kept.get(key)
+        if kept is None or kept.since <= clock.now() < kept.until:
+            return kept
+        self._drop(key)
+        return None
+
     def keep(self, key: bytes, answer: T, size: int, versions: Versions, *, until: datetime | None = None) -> None:
         """Keeps an answer of ``size`` bytes, made of searches that looked at ``versions`` first.
 
@@ -169,9 +176,9 @@ class Cache(Generic[T]):
         end = now + timedelta(seconds=self._seconds)
         end = end if until is None else min(until, end)
         self._drop(key)
-        if size > min(LARGEST, self._most) or end <= now:
+        if size > self._largest or end <= now:
             return
-        self._kept[key] = _Kept(answer, versions, size, now, end, time.monotonic() + self._seconds)
+        self._kept[key] = Kept(answer, versions, size, now, end, time.monotonic() + self._seconds)
         self.size += size
         while self.size > self._most:
             self._drop(next(iter(self._kept)))

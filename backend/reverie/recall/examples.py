@@ -42,7 +42,7 @@ WITHOUT_ENCODER: dict[str, Any] = FOUND | {"results": [], "degraded": ["semantic
 EXPLAINED: dict[str, Any] = FOUND | {
     "explain": {
         "arms": {"semantic": {"candidates": 100, "milliseconds": 4.2, "failed": None}},
-        "plan": "exact",
+        "plan": "held",
         "rows": 2760,
         "stages": {"question": 0.1, "arms": 4.6},
         "shares": {TRACE_ID: {"semantic": 0.35, "lexical": 0.18}},

@@ -28,6 +28,7 @@ from reverie.recall.edges import Reached
 from reverie.recall.features import Asked
 from reverie.recall.filters import jsonpath
 from reverie.recall.fold import said_once
+from reverie.recall.held import Shelf
 from reverie.recall.indexes import Indexes
 from reverie.recall.pool import Pool, best, pool
 from reverie.recall.ranker import Ranker
@@ -92,7 +93,8 @@ class RecallService:
         self._language = settings.memory_language
         self._timeout = settings.memory_recall_timeout_seconds
         indexes = Indexes(database, settings.memory_hnsw)
-        self._arms = Arms(database, encoder, model, indexes, focus, metrics, self._timeout)
+        shelf = Shelf(model, settings.memory_held_mb * 1024 * 1024)
+        self._arms = Arms(database, encoder, model, indexes, shelf, focus, metrics, self._timeout)
 
     async def recall(self, principal: Principal, asked: RecallQuery) -> Answer:
         """Answers a question: what :class:`~reverie.recall.schemas.RecallOut` describes, made without it.

@@ -78,6 +78,32 @@ AND (trace_id IN (SELECT unnest(%b::uuid[]))) IS TRUE
 SELECT set_config('enable_sort', 'off', true), set_config('hnsw.iterative_scan', 'relaxed_order', true),
        set_config('hnsw.ef_search', %b, true), set_config('hnsw.max_scan_tuples', %b, true)
 
+-- name: held
+-- All vectors of a small user and what fusion needs to know of its traces, packed (recall/held.py), if its version is
+-- another than the one that is held.
+WITH mark AS MATERIALIZED (
+    SELECT version, version <> %b AND traces <= %b AS changed FROM memory_user WHERE user_id = %b
+)
+SELECT m.version, m.changed, e.ids, e.pieces, e.vectors, t.traces, t.kinds, t.roles, t.speakers
+FROM mark m
+CROSS JOIN LATERAL (
+    SELECT string_agg(uuid_send(s.trace_id), ''::bytea) AS ids, string_agg(int4send(s.piece), ''::bytea) AS pieces,
+           string_agg({type}_send(s.vector), ''::bytea) AS vectors
+    FROM (
+        SELECT trace_id, piece, {column} AS vector FROM memory_embedding
+        WHERE (SELECT changed FROM mark) AND model_id = {model} AND user_id = %b AND head IN (0)
+        LIMIT {most}
+    ) s
+) e
+CROSS JOIN LATERAL (
+    SELECT string_agg(uuid_send(s.id) || int4send(s.length) || timestamptz_send(s.happened_at) || float4send(s.salience)
+                      || boolsend(s.asks) || coalesce(uuid_send(s.follows), decode(repeat('00', 16), 'hex')),
+                      ''::bytea) AS traces,
+           array_agg(s.kind) AS kinds, array_agg(s.role) AS roles, array_agg(s.speaker) AS speakers
+    FROM memory_trace s
+    WHERE (SELECT changed FROM mark) AND s.user_id = %b AND s.deleted_at IS NULL
+) t
+
 -- name: indexes_mark
 -- Of no user: what is known of the large ones of the store, which is no memory.
 SELECT count(*), max(built_at) FROM memory_index
