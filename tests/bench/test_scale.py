@@ -29,7 +29,7 @@ def test_scale_measures_every_size_and_draws_it(tmp_path: Path) -> None:
         for part in ("rows", "exact", "key"):
             assert parts["memory_embedding", part] > 0
         assert parts["memory_body", "lexemes"] > 0
-        assert row["plan_of_largest"] == "held"
+        assert row["plan_of_largest"] == "exact"
     assert [bar["name"] for bar in found["bars"]] == [
         "recall p95 of everybody at 300 traces", "recall p95 of the largest at 300 traces",
     ]  # fmt: skip

@@ -212,12 +212,16 @@ SELECT t.id, t.speaker, b.content, t.updated_at, t.kind, t.salience, t.conversat
 FROM (
     SELECT t.*, e.there, sum(t.length) OVER (ORDER BY t.id) - t.length AS before
     FROM unnest(%b::uuid[]) AS wanted (id)
-    JOIN memory_trace t ON t.user_id = %b AND t.id = wanted.id AND t.deleted_at IS NULL AND t.vectors
+    CROSS JOIN LATERAL (
+        SELECT * FROM memory_trace m WHERE m.user_id = %b AND m.id >= wanted.id ORDER BY m.user_id, m.id LIMIT 1
+    ) t
     CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(e.head * 2 + e.piece), ARRAY[]::integer[]) AS there FROM memory_embedding e
         WHERE e.user_id = t.user_id AND e.trace_id = t.id AND e.model_id = {model} AND e.piece < 2
     ) e
-    WHERE 0 <> ALL(e.there) OR (t.length > %b AND 1 <> ALL(e.there) AND NOT t.supplied) OR (%b AND 4 <> ALL(e.there))
+    WHERE t.id = wanted.id AND t.deleted_at IS NULL AND t.vectors
+      AND (0 <> ALL(e.there) OR (t.length > %b AND 1 <> ALL(e.there) AND NOT t.supplied)
+           OR (%b AND 4 <> ALL(e.there)))
     ORDER BY t.id
     LIMIT %b
 ) t

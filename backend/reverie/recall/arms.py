@@ -147,23 +147,25 @@ class Arms:
 
     async def _prepared(self, reads: Reads, space_id: UUID, question: Question) -> tuple[FloatArray, Held | None]:
         """The question's vector, and what is held of its user, which is looked at meanwhile."""
-        looking = asyncio.gather(self._held(reads, space_id, question), return_exceptions=True)
+        looking = asyncio.create_task(self._held(reads, space_id, question))
+        looking.add_done_callback(_taken)
         try:
             # Not as another task: the encoder's thread begins before this one does anything else.
             vector = question.vector if question.vector is not None else await self._encoder.question(question.text)
-            (ready,) = await looking
-        except BaseException:
+            return vector, await looking
+        finally:
             looking.cancel()
-            raise
-        if isinstance(ready, BaseException):
-            raise ready
-        return vector, ready
 
     async def _held(self, reads: Reads, space_id: UUID, question: Question) -> Held | None:
         if self._indexes.mode == "always":
             return None
         await self._after_the_encoder(question)
-        return await self._shelf.of(reads, space_id, question.bounds, self._seconds)
+        try:
+            return await self._shelf.of(reads, space_id, question.bounds, self._seconds)
+        except (psycopg.Error, PoolTimeout) as error:
+            # Perhaps it was too much to bring; the search itself says whether PostgreSQL is well.
+            log.warning("held not read", error=type(error).__name__, reason=reason(error))
+            return None
 
     async def _in_spans(
         self, reads: Reads, space_id: UUID, spans: list[Bounds], vector: FloatArray, ready: Held | None
@@ -211,6 +213,12 @@ def _within(bounds: Bounds, span: Span) -> Bounds:
     since = span.since if bounds.since is None else max(bounds.since, span.since)
     until = span.until if bounds.until is None else min(bounds.until, span.until)
     return replace(bounds, since=since, until=until)
+
+
+def _taken(task: "asyncio.Task[Held | None]") -> None:
+    """Whoever waits for the task hears of its error; where nobody does any more, nobody needs to."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _since(began: float) -> float:

@@ -155,17 +155,18 @@ class Cache(Generic[T]):
             if self._kept.get(key) is kept:
                 self._drop(key)
             return None
-        if key in self._kept:
-            self._kept.move_to_end(key)
         return kept.answer
 
     def take(self, key: bytes) -> Kept[T] | None:
         """What is kept of a question, with the versions of its users for which it stands; they are not looked at."""
         kept = self._kept.get(key)
-        if kept is None or kept.since <= clock.now() < kept.until:
-            return kept
-        self._drop(key)
-        return None
+        if kept is None:
+            return None
+        if not kept.since <= clock.now() < kept.until:
+            self._drop(key)
+            return None
+        self._kept.move_to_end(key)
+        return kept
 
     def keep(self, key: bytes, answer: T, size: int, versions: Versions, *, until: datetime | None = None) -> None:
         """Keeps an answer of ``size`` bytes, made of searches that looked at ``versions`` first.

@@ -1,26 +1,28 @@
 """The vectors of small users, held in the process for as long as their memory does not change.
 
-One round trip, while the question is being encoded, says whether a user's version is still the one that is held, and
-brings all vectors where it is not. What is then left to do once the question's vector is there is one product of a
-matrix: the search itself costs no round trip.
+One round trip, while the question is being encoded, says whether a user's version is still the one that is held. What
+is then left to do once the question's vector is there is one product of a matrix: the search costs no round trip. All
+vectors are brought when a version is seen for the second time: to bring them takes longer than to have PostgreSQL look
+through them, and who is written to between any two questions is asked by each version but once.
 
 What is held is as old as the version that its own query read, so a write is seen at once. A forgotten trace is never
 found again, and its vector leaves memory within twice :data:`~reverie.recall.cache.SECONDS`.
 """
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 import numpy as np
+import numpy.typing as npt
 
 from reverie.core.database import Reads, Row
 from reverie.core.kinds import HEADS, KINDS
 from reverie.core.queries import Queries
 from reverie.embedding.protocol import FloatArray
 from reverie.memories.model import Model
-from reverie.recall.bounds import admissible
 from reverie.recall.cache import UNKNOWN, Cache
 from reverie.recall.types import Bounds, Candidate, Found, Key
 
@@ -30,16 +32,14 @@ PLAN: Final = "held"
 """What an explanation calls a search of held vectors."""
 
 MOST_TRACES: Final = 2000
-"""Users of more are searched in PostgreSQL: their vectors would take longer to bring than a question to encode."""
+MOST_BYTES: Final = 6 * 1024 * 1024
+"""Users of more, or of more bytes of vectors, are searched in PostgreSQL."""
 
 TRACE_BYTES: Final = 400
 """What a :class:`Candidate` takes, with its key, its moment and its speaker."""
 
 NOTE_BYTES: Final = 1000
-"""What the note takes that a user is too large."""
-
-MOST_ROWS: Final = 4000
-"""The same for vectors, of which a long trace has several."""
+"""What the note of a version takes."""
 
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """PostgreSQL counts the microseconds of a timestamp from here."""
@@ -57,19 +57,28 @@ class Held:
     """What is held of a user at a version: a row for each vector.
 
     ``vectors``: float32 ``[rows, dim]`` of unit length; ``traces`` and ``pieces``: the trace of each, and which piece
-    of it; ``kinds``: all that there are.
+    of it; ``kinds`` and ``happened``: the number of its kind, and when it happened, in microseconds.
     """
 
     version: int
     vectors: FloatArray
     traces: list[Candidate]
     pieces: list[int]
-    kinds: frozenset[int]
+    kinds: npt.NDArray[np.int16]
+    happened: npt.NDArray[np.int64]
 
     @property
     def size(self) -> int:
         """Bytes that it takes, roughly."""
         return self.vectors.nbytes + TRACE_BYTES * len(self.traces)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A user of whom nothing is held: the ``version`` that was seen, and whether there is too much."""
+
+    version: int
+    too_much: bool = False
 
 
 class Shelf:
@@ -78,8 +87,12 @@ class Shelf:
     def __init__(self, model: Model, most: int) -> None:
         self._model = model
         self._most = most
-        self._kept: Cache[Held | None] = Cache(most, largest=most)
-        self._query = SQL.text("held", column=model.column, type=model.type, model=model.id, most=MOST_ROWS + 1)
+        self._most_rows = min(most, MOST_BYTES) // (4 * model.dim)
+        self._kept: Cache[Held | Note] = Cache(most, largest=most)
+        self._bringing: set[UUID] = set()
+        self._query = SQL.text(
+            "held", column=model.column, type=model.type, model=model.id, most=self._most_rows + 1
+        )  # fmt: skip
 
     async def of(self, reads: Reads, space_id: UUID, bounds: Bounds, seconds: float) -> Held | None:
         """What is held of the user of a question; None where PostgreSQL has to search.
@@ -91,22 +104,51 @@ class Shelf:
             return None
         (user_id,) = bounds.user_ids
         kept = self._kept.take(user_id.bytes)
-        if kept is not None and kept.answer is None:
+        known = None if kept is None else kept.answer
+        if isinstance(known, Held):
+            version, _ = await self._look(reads, space_id, user_id, UNKNOWN, seconds)
+            if version == known.version:
+                return known
+            self._note(user_id, version)
             return None
-        known = kept.answer if kept is not None else None
-        version = UNKNOWN if known is None else known.version
+        if user_id in self._bringing or (known is not None and known.too_much):
+            return None
+        if known is None:
+            version, _ = await self._look(reads, space_id, user_id, UNKNOWN, seconds)
+            self._note(user_id, version)
+            return None
+        self._bringing.add(user_id)
+        try:
+            version, row = await self._look(reads, space_id, user_id, known.version, seconds)
+            if version != known.version:
+                self._note(user_id, version)
+                return None
+            held = None if row is None else await asyncio.to_thread(read, user_id, row, self._model, self._most_rows)
+        finally:
+            self._bringing.discard(user_id)
+        if held is not None and held.size <= self._most:
+            self._kept.keep(user_id.bytes, held, held.size, (version,))
+            return held
+        self._kept.keep(user_id.bytes, Note(version, too_much=True), NOTE_BYTES, (version,))
+        return None
+
+    async def _look(
+        self, reads: Reads, space_id: UUID, user_id: UUID, wanted: int, seconds: float
+    ) -> tuple[int, Row | None]:
+        """The version of a user, and what is to be held of them if it is the one ``wanted`` and not too much."""
         async with reads.reading_vectors(space_id, seconds=seconds) as session:
-            cursor = await session.send(self._query, (version, MOST_TRACES, user_id, user_id, user_id))
+            cursor = await session.send(self._query, (wanted, MOST_TRACES, user_id, user_id, user_id))
         rows = await cursor.fetchall()
         if not rows:
-            return None
-        if rows[0][0] == version:
-            return known
-        held = read(user_id, rows[0], self._model)
-        if held is not None and held.size > self._most:
-            held = None
-        self._kept.keep(user_id.bytes, held, NOTE_BYTES if held is None else held.size, (rows[0][0],))
-        return held
+            return UNKNOWN, None
+        version, brought, *columns = rows[0]
+        return version, (version, *columns) if brought else None
+
+    def _note(self, user_id: UUID, version: int) -> None:
+        kept = self._kept.take(user_id.bytes)
+        # Another question may have brought it meanwhile.
+        if version != UNKNOWN and (kept is None or kept.versions != (version,)):
+            self._kept.keep(user_id.bytes, Note(version), NOTE_BYTES, (version,))
 
 
 def _takes(bounds: Bounds) -> bool:
@@ -120,13 +162,14 @@ def _takes(bounds: Bounds) -> bool:
     )
 
 
-def read(user_id: UUID, row: Row, model: Model) -> Held | None:
-    """What the query brought; None where it is too much. ``row``: the version, then the columns, packed."""
-    version, small, *packed, kinds, roles, speakers = row
+def read(user_id: UUID, row: Row, model: Model, most: int) -> Held | None:
+    """What the query brought; None where it is more than ``most`` vectors. ``row``: the version and the columns."""
+    version, *packed, kinds, roles, speakers = row
     ids, pieces, vectors, thin = (column or b"" for column in packed)
-    if not small or len(ids) > MOST_ROWS * 16:
+    if len(ids) > most * 16:
         return None
     user = user_id.bytes
+    rows = np.frombuffer(thin, dtype=_TRACE)
     traces = {
         trace_id: Candidate(
             user + trace_id,
@@ -140,18 +183,20 @@ def read(user_id: UUID, row: Row, model: Model) -> Held | None:
             None if follows == _NOBODY else user + follows,
         )
         for (trace_id, length, happened, salience, asks, follows), kind, role, speaker in zip(
-            np.frombuffer(thin, dtype=_TRACE).tolist(), kinds or (), roles or (), speakers or (), strict=True
+            rows.tolist(), kinds or (), roles or (), speakers or (), strict=True
         )
     }
     whose = [traces.get(ids[at : at + 16]) for at in range(0, len(ids), 16)]
     # Of a trace that does not stand any more there may still be vectors.
-    standing = [one is not None for one in whose]
+    standing = np.array([one is not None for one in whose], dtype=np.bool_)
+    found = [one for one in whose if one is not None]
     return Held(
         version=version,
         vectors=_unit(_numbers(vectors, model)[standing]),
-        traces=[one for one in whose if one is not None],
+        traces=found,
         pieces=np.frombuffer(pieces, dtype=">i4")[standing].tolist(),
-        kinds=frozenset(KINDS[one.kind] for one in traces.values()),
+        kinds=np.array([KINDS[one.kind] for one in found], dtype=np.int16),
+        happened=np.array([_microseconds(one.happened_at) for one in found], dtype=np.int64),
     )
 
 
@@ -173,13 +218,13 @@ def search(held: Held, bounds: Bounds, vector: FloatArray, model: Model, depth: 
         vector = vector.astype(np.float16).astype(np.float32)
     likeness = held.vectors @ (vector / np.sqrt(vector @ vector))
     cosines: list[float] = likeness.tolist()
-    some = not held.kinds.issubset(bounds.kinds) or bounds.since is not None or bounds.until is not None
+    rows = _within(held, bounds)
     scores: dict[Key, float] = {}
     candidates: dict[Key, Candidate] = {}
     pieces: dict[Key, tuple[int, int]] = {}
-    for row in np.argsort(-likeness, kind="stable").tolist():
+    for row in rows[np.argsort(-likeness[rows], kind="stable")].tolist():
         one = held.traces[row]
-        if one.key in scores or (some and not admissible(one, bounds)):
+        if one.key in scores:
             continue
         scores[one.key] = cosines[row]
         candidates[one.key] = one
@@ -187,3 +232,19 @@ def search(held: Held, bounds: Bounds, vector: FloatArray, model: Model, depth: 
         if len(scores) == depth:
             break
     return Found(scores, candidates, plan=PLAN, rows=len(cosines), pieces=pieces)
+
+
+def _within(held: Held, bounds: Bounds) -> npt.NDArray[np.intp]:
+    """The rows within the bounds."""
+    within = np.zeros(len(held.kinds), dtype=np.bool_)
+    for kind in bounds.kinds:
+        within |= held.kinds == kind
+    if bounds.since is not None:
+        within &= held.happened >= _microseconds(bounds.since)
+    if bounds.until is not None:
+        within &= held.happened < _microseconds(bounds.until)
+    return np.flatnonzero(within)
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -79,19 +79,19 @@ SELECT set_config('enable_sort', 'off', true), set_config('hnsw.iterative_scan',
        set_config('hnsw.ef_search', %b, true), set_config('hnsw.max_scan_tuples', %b, true)
 
 -- name: held
--- All vectors of a small user and what fusion needs to know of its traces, packed (recall/held.py), if its version is
--- another than the one that is held.
+-- The version of a user; and, if it is a small one and the version that is named, all of its vectors and what fusion
+-- needs to know of its traces, packed (recall/held.py).
 WITH mark AS MATERIALIZED (
-    SELECT version, version <> %b AND traces <= %b AS changed FROM memory_user WHERE user_id = %b
+    SELECT version, version = %b AND traces <= %b AS wanted FROM memory_user WHERE user_id = %b
 )
-SELECT m.version, m.changed, e.ids, e.pieces, e.vectors, t.traces, t.kinds, t.roles, t.speakers
+SELECT m.version, m.wanted, e.ids, e.pieces, e.vectors, t.traces, t.kinds, t.roles, t.speakers
 FROM mark m
 CROSS JOIN LATERAL (
     SELECT string_agg(uuid_send(s.trace_id), ''::bytea) AS ids, string_agg(int4send(s.piece), ''::bytea) AS pieces,
            string_agg({type}_send(s.vector), ''::bytea) AS vectors
     FROM (
         SELECT trace_id, piece, {column} AS vector FROM memory_embedding
-        WHERE (SELECT changed FROM mark) AND model_id = {model} AND user_id = %b AND head IN (0)
+        WHERE (SELECT wanted FROM mark) AND model_id = {model} AND user_id = %b AND head IN (0)
         LIMIT {most}
     ) s
 ) e
@@ -101,7 +101,7 @@ CROSS JOIN LATERAL (
                       ''::bytea) AS traces,
            array_agg(s.kind) AS kinds, array_agg(s.role) AS roles, array_agg(s.speaker) AS speakers
     FROM memory_trace s
-    WHERE (SELECT changed FROM mark) AND s.user_id = %b AND s.deleted_at IS NULL
+    WHERE (SELECT wanted FROM mark) AND s.user_id = %b AND s.deleted_at IS NULL
 ) t
 
 -- name: indexes_mark
