@@ -4,8 +4,9 @@ Two users, one several times as large as the other, each asked in every way. Wha
 the ids comes from the difference of two measurements, each the least of several: what else the machine is busy with
 only adds. Then it is seen whether the plan that is chosen for users of some sizes is the one that takes least.
 
-With ``--explain`` also one question for each plan as `reverie recall --explain` answers it: a small user's from
-what is held and with MEMORY_HELD_MB=0 exactly, the large user's with MEMORY_HNSW=never by its bits and with MEMORY_HNSW=always by its graphs.
+With ``--explain`` also one question for each plan as `reverie recall --explain` answers it: a small user's from what is
+held and with MEMORY_HELD_MB=0 exactly, the large user's with MEMORY_HNSW=never by its bits and with MEMORY_HNSW=always
+by its graphs.
 """
 
 import asyncio

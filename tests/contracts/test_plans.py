@@ -22,6 +22,7 @@ from reverie.core.kinds import KINDS
 from reverie.core.pool import Line, Statement
 from reverie.embedding.protocol import Embedder
 from reverie.memories.model import Model
+from reverie.memories.repository import SQL as memories  # noqa: N811 - its queries
 from reverie.recall import lexical, vectors
 from reverie.recall.types import Bounds, Question
 from reverie.tiers.indexes import exact_name
@@ -229,27 +230,49 @@ async def test_the_vector_arm_reads_the_covering_index_of_every_partition_alone(
                 assert {node["Heap Fetches"] for node in seen.values()} == {0}, where
 
 
-async def test_rows_of_a_nearly_empty_table_are_looked_up_by_the_primary_key_too(api: Api, database_url: str) -> None:
-    # Then every index on the user costs the same, a sort is free, and the plan stays until the table is analysed.
+@pytest.fixture
+async def young(api: Api, database_url: str) -> AsyncIterator[Loaded]:
+    """600 traces of one user in tables that were never analysed: every index on the user seems to cost the same, and
+    a sort nothing."""
     caller = await api.caller()
     for n in range(6):
         traces = [{"content": f"A note {n} {m}", "embedding": np.eye(DIM)[m].tolist()} for m in range(100)]
         assert (await caller.post("/memory/remember", json={"user_id": "nora", "traces": traces})).status_code == 201
     keys: KeyService = api.app.state.keys
-    space_id = await keys.ensure_space("default")
     with psycopg.connect(database_url, autocommit=True) as owner:
         row = owner.execute("SELECT id, name, dim, precision FROM model WHERE active").fetchone()
         assert row is not None
-        loaded = Loaded(api, owner, space_id, Model(*row), clock.now())
-    watched = Watched(loaded.database)
+        yield Loaded(api, owner, await keys.ensure_space("default"), Model(*row), clock.now())
+
+
+async def test_the_rows_of_candidates_are_looked_up_by_the_primary_key_in_a_young_store(young: Loaded) -> None:
+    watched = Watched(young.database)
     question = np.ones(DIM, dtype=np.float32) / np.sqrt(DIM)
     found = await vectors.search(
-        watched, space_id, loaded.bounds(), question, loaded.model, None, 100, 10.0  # type: ignore[arg-type]
+        watched, young.space_id, young.bounds(), question, young.model, None, 100, 10.0  # type: ignore[arg-type]
     )  # fmt: skip
     assert len(found.candidates) == 100
-    [plan] = watched.plans
-    [thin] = [node for node in nodes(plan) if node.get("Relation Name") == "memory_trace"]
-    assert (thin["Index Name"], thin["Actual Rows"]) == ("memory_trace_pkey", 1)
+    assert by_key(watched.plans[-1]) == {1}
+
+
+@pytest.mark.parametrize("analysed", [False, True])
+async def test_what_is_to_be_encoded_is_looked_up_by_the_primary_key(young: Loaded, analysed: bool) -> None:
+    if analysed:
+        young.owner.execute("VACUUM ANALYZE")
+    user = young.bounds().user_ids[0]
+    ids = [row[0] for row in young.owner.execute("SELECT id FROM memory_trace ORDER BY random() LIMIT 40").fetchall()]
+    watched = Watched(young.database)
+    async with watched.reading_vectors(young.space_id) as session:
+        query = memories.text("unembedded", model=young.model.id)
+        await session.send(query, (ids, user, 100, False, 40, user, 10_000))
+    assert by_key(watched.plans[-1]) == {1}
+
+
+def by_key(plan: dict[str, Any]) -> set[int]:
+    """How many rows each look-up of a trace reads; all of them by the primary key."""
+    found = [node for node in nodes(plan) if node.get("Relation Name") == "memory_trace"]
+    assert {node["Index Name"] for node in found} == {"memory_trace_pkey"}
+    return {int(node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) for node in found}
 
 
 async def test_bounds_on_the_time_of_learning_leave_out_later_partitions(loaded: Loaded) -> None:
