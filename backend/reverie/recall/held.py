@@ -17,6 +17,7 @@ from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
+from psycopg.errors import QueryCanceled
 
 from reverie.core.database import Reads, Row
 from reverie.core.kinds import HEADS, KINDS
@@ -119,11 +120,15 @@ class Shelf:
             return None
         self._bringing.add(user_id)
         try:
-            version, row = await self._look(reads, space_id, user_id, known.version, seconds)
+            # Half of the time, so that PostgreSQL can still search in the other.
+            version, row = await self._look(reads, space_id, user_id, known.version, seconds / 2)
             if version != known.version:
                 self._note(user_id, version)
                 return None
             held = None if row is None else await asyncio.to_thread(read, user_id, row, self._model, self._most_rows)
+        except QueryCanceled:
+            self._kept.keep(user_id.bytes, Note(known.version, too_much=True), NOTE_BYTES, (known.version,))
+            raise
         finally:
             self._bringing.discard(user_id)
         if held is not None and held.size <= self._most:
