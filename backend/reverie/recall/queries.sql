@@ -278,7 +278,10 @@ walk AS (
              FROM memory_edge e WHERE e.user_id = w.user_id AND e.dst = w.id AND e.type <> 'next' LIMIT {most})
             UNION ALL
             (SELECT t.follows, t.follows, t.id, 'next', 1, true
-             FROM memory_trace t WHERE t.user_id = w.user_id AND t.id = w.id AND t.follows IS NOT NULL)
+             FROM (
+                SELECT * FROM memory_trace m WHERE m.user_id = w.user_id AND m.id >= w.id ORDER BY m.user_id, m.id LIMIT 1
+             ) t
+             WHERE t.id = w.id AND t.follows IS NOT NULL)
         ) f
         WINDOW n AS (PARTITION BY f.type, f.back)
     ) x
