@@ -22,6 +22,7 @@ from psycopg.errors import QueryCanceled
 from reverie.core.database import Reads, Row
 from reverie.core.kinds import HEADS, KINDS
 from reverie.core.queries import Queries
+from reverie.embedding.fit import fit
 from reverie.embedding.protocol import FloatArray
 from reverie.memories.model import Model
 from reverie.recall.cache import UNKNOWN, Cache
@@ -106,16 +107,12 @@ class Shelf:
         (user_id,) = bounds.user_ids
         kept = self._kept.take(user_id.bytes)
         known = None if kept is None else kept.answer
-        if isinstance(known, Held):
+        if user_id in self._bringing or (isinstance(known, Note) and known.too_much):
+            return None
+        if not isinstance(known, Note):
             version, _ = await self._look(reads, space_id, user_id, UNKNOWN, seconds)
-            if version == known.version:
+            if known is not None and known.version == version:
                 return known
-            self._note(user_id, version)
-            return None
-        if user_id in self._bringing or (known is not None and known.too_much):
-            return None
-        if known is None:
-            version, _ = await self._look(reads, space_id, user_id, UNKNOWN, seconds)
             self._note(user_id, version)
             return None
         self._bringing.add(user_id)
@@ -197,7 +194,7 @@ def read(user_id: UUID, row: Row, model: Model, most: int) -> Held | None:
     found = [one for one in whose if one is not None]
     return Held(
         version=version,
-        vectors=_unit(_numbers(vectors, model)[standing]),
+        vectors=fit(_numbers(vectors, model)[standing], model.dim),
         traces=found,
         pieces=np.frombuffer(pieces, dtype=">i4")[standing].tolist(),
         kinds=np.array([KINDS[one.kind] for one in found], dtype=np.int16),
@@ -210,10 +207,6 @@ def _numbers(packed: bytes, model: Model) -> FloatArray:
     kind = np.dtype(">f2" if model.precision == "fp16" else ">f4")
     row = np.dtype([("head", "V4"), ("numbers", kind, (model.dim,))])
     return np.asarray(np.frombuffer(packed, dtype=row)["numbers"], dtype=np.float32)
-
-
-def _unit(vectors: FloatArray) -> FloatArray:
-    return np.asarray(vectors / np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None])
 
 
 def search(held: Held, bounds: Bounds, vector: FloatArray, model: Model, depth: int) -> Found:

@@ -74,9 +74,9 @@ AND (trace_id IN (SELECT unnest(%b::uuid[]))) IS TRUE
 (SELECT min((SELECT count(*) FROM near WHERE near.leg = w.leg)) FROM unnest('{{legs}}'::int[]) AS w (leg))
 
 -- name: graph_settings
--- No sort where an index gives the order; the graph is walked on until enough rows are within the bounds.
-SELECT set_config('enable_sort', 'off', true), set_config('hnsw.iterative_scan', 'relaxed_order', true),
-       set_config('hnsw.ef_search', %b, true), set_config('hnsw.max_scan_tuples', %b, true)
+-- The graph is walked on until enough rows are within the bounds.
+SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', %b, true),
+       set_config('hnsw.max_scan_tuples', %b, true)
 
 -- name: held
 -- The version of a user; and, if it is a small one and the version that is named, all of its vectors and what fusion
