@@ -132,7 +132,7 @@ class Client:
 
     def ask(self, user: str, question: str, **more: Any) -> tuple[list[dict[str, Any]], float]:
         """POST /memory/recall: its results, and the seconds until they were there."""
-        asked = orjson.dumps({"user_id": user, "q": question} | more)
+        asked = orjson.dumps({"user_id": user, "q": question} | more, option=orjson.OPT_SERIALIZE_NUMPY)
         began = time.perf_counter()
         answer = self._http.post("/memory/recall", asked)
         return _results(answer), time.perf_counter() - began

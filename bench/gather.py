@@ -246,7 +246,7 @@ async def judge(
             text = questions[row.question]
             places = (-scores).argsort(kind="stable")[: settings.rerank_candidates + SPARE]
             keys = [row.keys[place] for place in places]
-            traces, _ = await results(runtime.database, space_id, keys, None, PATIENCE)
+            traces, _, _ = await results(runtime.database, space_id, keys, None, PATIENCE)
             read = passages(
                 [traces[key].content for key in keys], [traces[key].speaker for key in keys], name_words(text)
             )

@@ -26,6 +26,21 @@ Begin = Callable[[str, int], Callable[[int], Any]]
 Quick = Annotated[bool, typer.Option("--quick", help="A smoke run: seconds, and numbers that say nothing.")]
 
 
+def ascending(given: str, option: str) -> list[int]:
+    """Ascending numbers of an option, separated by commas.
+
+    Raises:
+        CannotMeasure: they are not.
+    """
+    try:
+        wanted = [int(part) for part in given.replace("_", "").split(",")]
+    except ValueError:
+        wanted = []
+    if not wanted or wanted != sorted(set(wanted)) or wanted[0] < 1:
+        raise CannotMeasure(f"{option} takes ascending numbers, such as 10000,100000.")
+    return wanted
+
+
 def run(command: Callable[..., None]) -> None:
     """Runs a command; what keeps it from measuring is one sentence and exit code CANNOT_MEASURE."""
     app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)

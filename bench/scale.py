@@ -208,7 +208,7 @@ def scale(
     quick: options.Quick = False,
 ) -> None:
     """How latency, sizes, the rate of remembering and memory grow from 10 000 to 1 000 000 traces."""
-    wanted = _read(steps)
+    wanted = options.ascending(steps, "--steps")
     texts, turns = SENTENCES, min(TURNS, wanted[-1])
     if quick:
         wanted, users, questions, texts, turns = [60, 300], 12, 9, 64, 300
@@ -237,16 +237,6 @@ def scale(
 
         draw(report, picture)
     options.finish(report, json, check)
-
-
-def _read(steps: str) -> list[int]:
-    try:
-        wanted = [int(part) for part in steps.replace("_", "").split(",")]
-    except ValueError:
-        wanted = []
-    if not wanted or wanted != sorted(set(wanted)) or wanted[0] < 1:
-        raise CannotMeasure("--steps takes ascending numbers of traces, such as 10000,100000.")
-    return wanted
 
 
 def _grow(bench: Bench, grown: Sequence[Step], asked: Sequence[Question], begin: options.Begin) -> None:

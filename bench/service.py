@@ -91,12 +91,10 @@ def api_beside(service: Service, **settings: str) -> Iterator[Service]:
         CannotMeasure: it does not start.
     """
     port = free_port()
-    chosen = {"REVERIE_HOST": "127.0.0.1", "REVERIE_PORT": str(port), "DATABASE_URL": service.database_url}
-    if service.redis_url is not None:
-        chosen["REDIS_URL"] = service.redis_url
     beside = replace(service, url=f"http://127.0.0.1:{port}")
     command = [sys.executable, "-m", "reverie", "api"]
-    with subprocess.Popen(command, env=_environment() | chosen | settings, start_new_session=True) as api:  # noqa: S603
+    environment = environment_of(service) | {"REVERIE_PORT": str(port)} | settings
+    with subprocess.Popen(command, env=environment, start_new_session=True) as api:  # noqa: S603
         try:
             _wait_until_ready(beside, api)
             yield beside
@@ -116,6 +114,14 @@ def _wait_until_ready(service: Service, api: "subprocess.Popen[bytes]") -> None:
                 return
         time.sleep(0.1)
     raise CannotMeasure("The API does not start; what it said stands above.")
+
+
+def environment_of(service: Service) -> dict[str, str]:
+    """The environment of a process beside a service, over the same store."""
+    chosen = {"REVERIE_HOST": "127.0.0.1", "DATABASE_URL": service.database_url}
+    if service.redis_url is not None:
+        chosen["REDIS_URL"] = service.redis_url
+    return _environment() | chosen
 
 
 def _environment() -> dict[str, str]:

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import psycopg
 
@@ -21,8 +21,9 @@ from reverie.recall.held import PLAN
 from reverie.recall.indexes import REFRESH_SECONDS
 from reverie.recall.lexical import count_due
 from reverie.tiers.building import tend
-from reverie.tiers.indexes import list_models, list_partitions
+from reverie.tiers.indexes import Mode, list_models, list_partitions
 from reverie.tiers.locks import building_alone
+from reverie.tiers.packing import pack
 
 VACUUM_ATTEMPTS: Final = 60
 
@@ -53,12 +54,15 @@ class Part:
     bytes: int
 
 
-def build(database_url: str, mode: Literal["auto", "always"] = "auto") -> None:
-    """What the worker does every few minutes for users who have become large; waits while it is at it."""
-    asyncio.run(_build(database_url, mode))
+def build(database_url: str, mode: Mode = "auto", *, over: bool = False) -> None:
+    """What the worker does every few minutes for users who have become large; waits while it is at it.
+
+    With ``over`` also what it does once weeks are over: indexes that are sparse are packed.
+    """
+    asyncio.run(_build(database_url, mode, over))
 
 
-async def _build(database_url: str, mode: Literal["auto", "always"]) -> None:
+async def _build(database_url: str, mode: Mode, over: bool) -> None:
     database = Database(load_settings(database_url=database_url))
     await database.open()
     try:
@@ -68,8 +72,16 @@ async def _build(database_url: str, mode: Literal["auto", "always"]) -> None:
             for partition in await list_partitions(connection):
                 for model in models:
                     await tend(connection, model, partition, mode)
+                    if over:
+                        await pack(connection, model, partition)
     finally:
         await database.close()
+
+
+def announce_warm(database_url: str) -> None:
+    """What the first run over the tiers does, and then waits until every process has read it."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE tier_control SET announced_at = now() - interval '1 minute'")
 
 
 def vacuum(database_url: str) -> None:

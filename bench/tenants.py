@@ -69,11 +69,17 @@ class Sentences:
 
 def encode(seed: int, texts: int, questions: int, advance: Callable[[int], Any]) -> tuple[Sentences, list[Question]]:
     """The vectors of so many sentences and questions, by the default model."""
+    return encode_these(seed, list(islice(sentences(seed), texts)), list(islice(_questions(seed), questions)), advance)
+
+
+def encode_these(
+    seed: int, said: Sequence[str], asked: Sequence[str], advance: Callable[[int], Any]
+) -> tuple[Sentences, list[Question]]:
+    """The vectors of texts and questions, by the default model."""
     embedder = build_embedder(load_settings(embedding_model=BGE_SMALL))
     try:
-        said = sorted(islice(sentences(seed), texts), key=len)
-        drawn = [_encoded(embedder.encode_documents, batch, advance) for batch in _batches(said)]
-        asked = list(islice(_questions(seed), questions))
+        by_length = _batches(sorted(said, key=len))
+        drawn = [_encoded(embedder.encode_documents, batch, advance) for batch in by_length]
         return Sentences(seed, np.vstack(drawn)), _with_vectors(embedder, asked, advance)
     finally:
         embedder.close()

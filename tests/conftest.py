@@ -33,7 +33,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Begun in the background of a shell: what the tests start would be deaf to the Ctrl-C that they send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["tests.figures", "tests.servers"]
+pytest_plugins = ["tests.figures", "tests.objects.s3", "tests.servers"]
 
 # Alike in every run, and without a deadline: how long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("reverie", deadline=None, derandomize=True, database=None)

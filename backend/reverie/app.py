@@ -17,18 +17,22 @@ from reverie.core.metrics import Metrics
 from reverie.core.openapi import document, name_of
 from reverie.core.telemetry import Requests, configure_logging
 from reverie.embedding.protocol import Embedder
+from reverie.exporting import routes as exporting
 from reverie.forgetting import routes as forgetting
 from reverie.memories import routes as memories
 from reverie.operations import routes as operations
 from reverie.recall import routes as recall
+from reverie.retention import routes as retention
 from reverie.runtime import open_runtime
 from reverie.status import routes as status
 from reverie.status.overview import Overview
 from reverie.status.service import StatusService
 from reverie.text import dates
+from reverie.tiers import routes as tiers
 
 ROUTERS = (
-    status.router, memories.router, recall.router, forgetting.router, operations.router, auth.router, status.watch,
+    status.router, memories.router, recall.router, forgetting.router, exporting.router, tiers.router, operations.router,
+    retention.router, auth.router, status.watch,
 )  # fmt: skip
 
 
@@ -45,7 +49,12 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
             app.state.memories = runtime.memories
             app.state.recall = runtime.recall
             app.state.forgetting = runtime.forgetting
+            app.state.receipts = runtime.receipts
+            app.state.retention = runtime.retention
+            app.state.exporting = runtime.exporting
             app.state.operations = runtime.operations
+            app.state.tiers = runtime.tier_overview
+            app.state.thaws = runtime.thaws
             app.state.status = StatusService(runtime.database, runtime.redis, runtime.encoder, runtime.model)
             app.state.overview = Overview(
                 app.state.status, runtime.database, runtime.redis, runtime.encoder, runtime.model, metrics

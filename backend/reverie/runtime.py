@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import psycopg
 
 from reverie.auth.service import KeyService
+from reverie.cold.service import ColdService
 from reverie.core.config import Settings
 from reverie.core.database import Database
 from reverie.core.errors import StartError
@@ -15,19 +16,32 @@ from reverie.core.metrics import Metrics, Sources
 from reverie.core.queue import Bell
 from reverie.core.redis import Redis
 from reverie.core.schema import check, unreachable
+from reverie.core.secret import Secret, check_secret
 from reverie.embedding.encoder import Encoder
 from reverie.embedding.protocol import Embedder, EmbeddingError
 from reverie.embedding.registry import build_embedder, model_identity, reembed_command
 from reverie.embedding.reranking.service import Reranking
+from reverie.exporting.service import ExportService
+from reverie.forgetting.erasing import Eraser
+from reverie.forgetting.receipts import ReceiptService
+from reverie.forgetting.repository import FORGET
 from reverie.forgetting.service import ForgettingService
 from reverie.memories.embedding import EMBED
 from reverie.memories.links import LINK
 from reverie.memories.model import FILL, Model, ensure_model, fill_later
 from reverie.memories.service import MemoryService
+from reverie.memories.tombstones import Tombstones
+from reverie.objects.store import open_objects
 from reverie.operations.service import OperationService
 from reverie.recall.pipeline import RecallService
 from reverie.recall.ranker import load_rankers
+from reverie.retention.pruning import PRUNE
+from reverie.retention.service import RetentionService
+from reverie.tiers.overview import TierOverview
+from reverie.tiers.runs import TierRuns
 from reverie.tiers.service import TierService, add_indexes
+from reverie.tiers.steps import steps_of
+from reverie.tiers.thaw import THAW, ThawService
 from reverie.working.focus import Focus
 
 
@@ -48,7 +62,14 @@ class Runtime:
     reranking: Reranking
     recall: RecallService
     forgetting: ForgettingService
+    eraser: Eraser
+    receipts: ReceiptService
+    retention: RetentionService
+    exporting: ExportService
     tiers: TierService
+    runs: TierRuns
+    tier_overview: TierOverview
+    thaws: ThawService
 
 
 @asynccontextmanager
@@ -78,13 +99,20 @@ async def open_runtime(
         model = await _model(settings, database, (name, dim, precision))
         await database.open(model.id)
         stack.push_async_callback(database.close)
+        secret = Secret.of(settings)
+        await check_secret(database, secret, settings.reverie_secret_lost)
         encoder = Encoder(loaded, dim, metrics).start()
         stack.push_async_callback(encoder.close)
         await fill_later(database, model, settings.heads)
         tiers = TierService(database, settings.memory_hnsw)
         await tiers.keep_ahead()
         focus = Focus(settings, redis)
-        memories = MemoryService(settings, database, encoder, model, focus, bell, tiers.make_partitions)
+        cold = ColdService(database, await asyncio.to_thread(open_objects, settings))
+        stack.callback(cold.close)
+        memories = MemoryService(settings, database, encoder, model, focus, bell, tiers.make_partitions, cold)
+        recall = RecallService(settings, database, encoder, model, focus, metrics, rankers, reranking, cold)
+        forgetting = ForgettingService(database, focus, bell, Tombstones(secret), cold, recall)
+        eraser = Eraser(database, focus, cold)
         metrics.follow(
             Sources(
                 pool=database.statistics,
@@ -93,6 +121,8 @@ async def open_runtime(
                 documents=lambda: encoder.queued_documents,
             )
         )
+        thaws = ThawService(database, bell, cold, model, settings.memory_thaw_days)
+        retention = RetentionService(settings, database, bell, forgetting.forget_traces)
         yield Runtime(
             settings=settings,
             metrics=metrics,
@@ -103,13 +133,29 @@ async def open_runtime(
             model=model,
             keys=KeyService(database),
             operations=OperationService(
-                database, bell, {EMBED: memories.maker.embed, LINK: memories.linker.link, FILL: memories.maker.fill}
+                database,
+                bell,
+                {
+                    EMBED: memories.maker.embed,
+                    LINK: memories.linker.link,
+                    FILL: memories.maker.fill,
+                    PRUNE: retention.pruner.prune,
+                    THAW: thaws.thaw,
+                    FORGET: eraser.erase,
+                },
             ),
             memories=memories,
             reranking=reranking,
-            recall=RecallService(settings, database, encoder, model, focus, metrics, rankers, reranking),
-            forgetting=ForgettingService(database, focus),
+            recall=recall,
+            forgetting=forgetting,
+            eraser=eraser,
+            receipts=ReceiptService(database, focus, cold),
+            retention=retention,
+            exporting=ExportService(database, focus, cold),
             tiers=tiers,
+            runs=TierRuns(settings, database, steps_of(settings, cold)),
+            tier_overview=TierOverview(settings, database, cold.objects),
+            thaws=thaws,
         )
 
 

@@ -38,6 +38,7 @@ REST_SECONDS = 2.0
 OPERATION_SECONDS = 3600
 BUILD_SECONDS = 24 * 3600
 HOUSE_MINUTES = 5
+PRUNE_MINUTES = 60
 
 _MINUTES = set(range(0, 60, HOUSE_MINUTES))
 
@@ -54,13 +55,15 @@ async def run_operation(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:
 
 
 async def keep_house(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
-    """Partitions ahead, the terms of large users counted, and what has outlived its time."""
+    """Partitions ahead, the terms of large users counted, and what has outlived its time or expired."""
     runtime: Runtime = ctx["runtime"]
     chores = (
         runtime.tiers.keep_ahead(),
         count_due(runtime.database),
         runtime.operations.delete_finished(runtime.settings.memory_operation_days),
         delete_old_keys(runtime.database, clock.now()),
+        runtime.eraser.finish_left(),
+        _forget_expired(runtime),
     )
     # Each by itself: one that fails does not keep the others from being done.
     failed = [found for found in await asyncio.gather(*chores, return_exceptions=True) if found is not None]
@@ -68,10 +71,26 @@ async def keep_house(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  #
         raise failed[0]
 
 
+async def _forget_expired(runtime: Runtime) -> None:
+    await runtime.retention.pruner.forget_expired()
+
+
 async def build_indexes(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
     """The indexes that are due; returns at once while another job builds."""
     runtime: Runtime = ctx["runtime"]
     await runtime.tiers.build_indexes(runtime.model)
+
+
+async def prune(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
+    """What the rules of each space take; returns at once while another prunes."""
+    runtime: Runtime = ctx["runtime"]
+    await runtime.retention.pruner.prune_all()
+
+
+async def run_tiers(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
+    """Goes through the tiers once a night (MEMORY_TIER_HOUR); returns at once where it was done, or somebody does."""
+    runtime: Runtime = ctx["runtime"]
+    await runtime.runs.nightly()
 
 
 class WorkerSettings:
@@ -83,7 +102,9 @@ class WorkerSettings:
     functions: ClassVar[list[Function]] = [func(run_operation, name=RUN_OPERATION, max_tries=1, keep_result=0)]
     cron_jobs: ClassVar[list[CronJob]] = [
         cron(keep_house, minute=_MINUTES, run_at_startup=True, max_tries=1, keep_result=0),
+        cron(prune, minute={17}, max_tries=1, keep_result=0),
         cron(build_indexes, minute=_MINUTES, run_at_startup=True, max_tries=1, keep_result=0, timeout=BUILD_SECONDS),
+        cron(run_tiers, minute=_MINUTES, max_tries=1, keep_result=0, timeout=BUILD_SECONDS),
     ]
 
 
@@ -165,6 +186,8 @@ async def _listen(runtime: Runtime) -> None:
         async with asyncio.TaskGroup() as jobs:
             jobs.create_task(_repeat(keep_house, runtime))
             jobs.create_task(_repeat(build_indexes, runtime))
+            jobs.create_task(_repeat(run_tiers, runtime))
+            jobs.create_task(_repeat(prune, runtime, PRUNE_MINUTES))
         return
     while True:
         client = arq_redis(url, runtime.settings.redis_timeout_seconds)
@@ -211,11 +234,13 @@ async def _close(worker: Worker, client: ArqRedis) -> None:
             await client.connection_pool.disconnect()
 
 
-async def _repeat(job: Callable[[dict[Any, Any]], Awaitable[None]], runtime: Runtime) -> None:
+async def _repeat(
+    job: Callable[[dict[Any, Any]], Awaitable[None]], runtime: Runtime, minutes: float = HOUSE_MINUTES
+) -> None:
     """A job of the crons, where there is no Redis for arq."""
     while True:
         try:
             await job({"runtime": runtime})
         except (psycopg.Error, PoolTimeout) as error:
             log.warning("job failed", job=job.__name__, error=type(error).__name__, reason=reason(error))
-        await asyncio.sleep(HOUSE_MINUTES * 60)
+        await asyncio.sleep(minutes * 60)

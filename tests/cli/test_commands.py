@@ -82,6 +82,8 @@ def test_options_of_recall_arrive(cli: "Cli", user: str) -> None:
     assert days("--kinds", "fact") == {"03"}
     assert days("--kinds", "fact, turn", "--conversation", "b") == {"02", "03"}
     assert days("--since", "2026-02-01", "--until", "2026-03-01") == {"02"}
+    assert days("--tiers", "hot, cold") == {"01", "02", "03"}
+    assert cli("recall", "harbour", "-u", user, "--tiers", "tepid").exit_code == 1
     assert len(days("-k", "1")) == 1
     assert answer(cli("recall", "harbour", "-u", user, "--recipe", "lexical", "--json"))["results"]
 
@@ -95,6 +97,32 @@ def test_recall_over_several_users_explains_itself(cli: "Cli", user: str) -> Non
     assert "by meaning: 2 candidates in " in found.stdout
     assert "stages: question " in found.stdout
     assert "plan of the vectors: exact" in found.stdout.rstrip().splitlines()[-1]
+
+
+def test_recall_asks_the_tiers_that_are_named_and_shows_them(alone: "Cli", scripted: "Script") -> None:
+    shown = {"user_id": "u", "role": None, "kind": "note", "occurred_at": None, "created_at": "2024-05-08T00:00:00Z"}
+    results = [
+        {
+            "trace_id": str(UUID(int=n)),
+            "score": 0.5,
+            "speaker": None,
+            "content": f"It is {tier}.",
+            "tier": tier,
+            **shown,
+        }
+        for n, tier in enumerate(("hot", "cold"))
+    ]
+    arm = {"candidates": 1, "milliseconds": 812.0, "failed": None, "rows": 12480, "files": 1}
+    explained = {"arms": {"cold": arm}, "stages": {}, "ranks": {}, "shares": {}}
+    found = {"query": "x", "results": results, "degraded": ["cold"], "took_ms": 1.0, "explain": explained}
+    scripted.answers = [(200, {}, json.dumps(found).encode())]
+    options = ("--user", "u", "--tiers", "hot, cold", "--explain", "--url", scripted.url, "--key", "k")
+    answered = alone("recall", "x", *options)
+    lines = [" ".join(line.split()) for line in answered.stdout.splitlines()]
+    assert "score tier who when what" in lines
+    assert "2 0.500 cold note 8 May 2024 It is cold." in lines
+    assert "in cold memory: 1 candidate in 812.0 ms, 12 480 rows of 1 file read" in lines
+    assert "Cold memory could not be read, or not in time" in answered.stderr
 
 
 def test_an_explanation_is_drawn(alone: "Cli", scripted: "Script") -> None:
@@ -197,7 +225,7 @@ def test_forget_one_several_and_all(cli: "Cli", user: str) -> None:
         for number in range(5)
     ]
     dry = cli("forget", "--user", user, "--all", "--dry-run")
-    assert dry.stdout == f"Would forget 5 traces (5 vectors, 0 links) of {user}.\n"
+    assert dry.stdout.splitlines() == [f"Would forget 5 traces (5 vectors, 0 links) of {user}.", *reversed(ids)]
     one = cli("forget", "--user", user, "--trace", ids[0], "--yes", "--reason", "a test")
     assert one.stdout.startswith(f"Forgot 1 trace (1 vector, 0 links) of {user}.\nReceipt ")
     two = answer(cli("forget", "--user", user, "--trace", ids[1], "--trace", ids[2], "--yes", "--json"))
@@ -207,6 +235,31 @@ def test_forget_one_several_and_all(cli: "Cli", user: str) -> None:
         gone = cli("forget", "--user", user, *nothing, "--yes")
         assert gone.exit_code == 3, gone.output
         assert gone.stderr.strip()
+
+
+def test_forget_by_other_scopes_and_the_receipts(cli: "Cli", user: str) -> None:
+    answer(cli("remember", "The boiler leaks.", "--user", user, "--conversation", "house", "--json"))
+    answer(cli("remember", "Ottilie plays the oboe.", "--user", user, "--occurred-at", "2026-04-01", "--json"))
+    answer(cli("remember", "Walnuts are bad for Nadia.", "--user", user, "--json"))
+    dry = cli("forget", "--user", user, "--entity", "Ottilie", "--dry-run")
+    assert dry.stdout.startswith(f"Would forget 1 trace (1 vector, 0 links) of {user}.\n")
+    assert cli("forget", "--user", user, "--since", "2026-04-01", "--until", "2026-04-02", "--yes").exit_code == 0
+    assert cli("forget", "--user", user, "--query", "bad walnut", "--yes").stdout.startswith("Forgot 1 trace ")
+    assert cli("forget", "--user", user, "--conversation", "house", "--yes", "--reason", "moved out").exit_code == 0
+    again = cli("remember", "Ottilie plays the oboe.", "--user", user, "--occurred-at", "2026-04-01")
+    assert again.exit_code == 1
+    assert "It was forgotten, and stays so" in again.stderr
+    listed = answer(cli("receipts", "list", "--user", user, "--json"))["items"]
+    assert [(one["scope"], one["reason"]) for one in listed] == [
+        ("conversation", "moved out"), ("query", None), ("time", None),
+    ]  # fmt: skip
+    assert listed[0]["receipt_id"] in cli("receipts", "list", "--user", user).stdout
+    one = cli("receipts", "show", listed[0]["receipt_id"], "--user", user)
+    assert answer(one) == listed[0]
+    verified = cli("receipts", "verify", listed[0]["receipt_id"], "--user", user)
+    assert verified.exit_code == 0
+    assert verified.stdout.startswith("Gone: nothing of 1 trace was found in 14 places.\n")
+    assert cli("receipts", "verify", str(uuid4()), "--user", user).exit_code == 3
 
 
 def test_forget_does_not_act_unasked(cli: "Cli", user: str) -> None:

@@ -62,7 +62,7 @@ class Documented:
         """Takes the document that the answers have to follow."""
         self.document = document
         self._paths = [
-            (re.compile("(?:/v1)?" + re.sub(r"{\w+}", "[^/]+", path)), operations)
+            (re.compile("(?:/v1)?" + re.sub(r"{\w+}", "[^/]+", path.replace("{user_id}", "(?s:.+)"))), operations)
             for path, operations in document["paths"].items()
         ]
 
@@ -119,7 +119,7 @@ class Documented:
         media = content.get(given.headers.get("content-type", "")) or content.get(given.media_type)
         if media is None:
             self.faults.append(f"{what} has another media type: {given}")
-        elif given.media_type.endswith("json"):
+        elif given.media_type.endswith(("/json", "+json")):
             body = json.loads(given.body)
             if not self._valid(body, media["schema"]):
                 error = next(iter(self._validator(media["schema"]).iter_errors(body)))

@@ -38,6 +38,7 @@ class Person:
     secret: str
     trace_ids: list[str] = field(default_factory=list)
     operation_id: str = ""
+    receipt_id: str = ""
     key_id: str = ""
     cursor: str = ""
     users_cursor: str = ""
@@ -73,10 +74,34 @@ _FINGERPRINTS = sql.SQL(" UNION ALL ").join(
 )
 
 
+_OF_COLD = """
+WITH one AS (SELECT DISTINCT ON (space_id) space_id, user_id, id FROM memory_trace ORDER BY space_id, id),
+digest AS (
+    INSERT INTO memory_digest (space_id, user_id, trace_id, segment_id, thawed_until, sentence, minhash)
+    SELECT space_id, user_id, id, gen_random_uuid(), now() + interval '1 year', 'A sentence.', 'm' FROM one
+),
+removal AS (
+    INSERT INTO cold_removal (space_id, user_id, trace_id, segment_id, created_at)
+    SELECT space_id, user_id, gen_random_uuid(), gen_random_uuid(), now() FROM one
+),
+noted AS (
+    INSERT INTO rebuild (space_id, user_id, trace_id, reason, kind, sources, created_at)
+    SELECT space_id, user_id, gen_random_uuid(), 'changed', 'summary', ARRAY[gen_random_uuid()], now() FROM one
+)
+INSERT INTO cold_segment (space_id, id, month, model_id, state, path, checksum, bytes, traces, rows, first_user,
+                          last_user, lower, upper, created_at)
+SELECT space_id, gen_random_uuid(), '2025-01-01', 1, 'written', 'nowhere', 'c', 1, 1, 1, uuid_nil.id, uuid_nil.id,
+       uuid_nil.id, 'ffffffff-ffff-ffff-ffff-ffffffffffff', now()
+FROM one, (SELECT '00000000-0000-0000-0000-000000000000'::uuid AS id) uuid_nil
+"""
+"""A row for each space of the tables that only a move of old memory fills, and that nothing reads as it is."""
+
+
 async def furnish(api: Api, owner: "psycopg.Connection[tuple[Any, ...]]", client: redis.Redis) -> House:
     """Fills two spaces."""
     ours = await furnish_person(api, "ours", "Our password is marzipan.")
     theirs = await furnish_person(api, "theirs", "Their password is gingerbread.")
+    owner.execute(_OF_COLD)
     poor = {scope: await api.caller("ours", [scope]) for scope in ("read", "write")}
     return House(api, owner, client, ours, theirs, poor)
 
@@ -104,6 +129,12 @@ async def furnish_person(api: Api, space: str, secret: str) -> Person:
     person.key_id = answer.json()["id"]
     answer = await client.post("/memory/forget", json={"user_id": "ilse", "scope": {"all": True}, "reason": "moved"})
     assert answer.status_code == 200, answer.text
+    person.receipt_id = answer.json()["receipt_id"]
+    # A user whom no other space knows by this name.
+    body = {"user_id": person.key_id, "traces": [{"content": f"{space} have a friend."}]}
+    assert (await client.post("/memory/remember", json=body)).status_code == 201
+    answer = await client.put("/settings/retention", json={"ttl_days": 36_500})
+    assert answer.status_code == 200, answer.text
     answer = await client.get("/memory/traces", params={"user_id": USER, "limit": 1})
     person.cursor = answer.json()["next_cursor"]
     answer = await client.get("/memory/users", params={"limit": 1})
@@ -124,6 +155,8 @@ class Route:
     ids: Callable[[Person], dict[str, str]] = lambda person: {}
     params: dict[str, Any] = field(default_factory=dict)
     json: dict[str, Any] | None = None
+    also: tuple[int, ...] = ()
+    """Statuses with which the good request is answered besides those of success: there is nothing to be done."""
 
     @property
     def name(self) -> str:
@@ -138,12 +171,21 @@ def _trace(person: Person) -> dict[str, str]:
     return {"trace_id": person.trace_ids[1]}
 
 
+def _receipt(person: Person) -> dict[str, str]:
+    return {"receipt_id": person.receipt_id}
+
+
 ROUTES = [
     Route("GET", "/health/live", None),
     Route("GET", "/health/ready", None),
     Route("GET", "/admin/status", "admin"),
     Route("GET", "/metrics", "admin"),
-    Route("POST", "/memory/remember", "write", json={"user_id": USER, "traces": [{"content": "Tea at four."}]}),
+    Route(
+        "POST",
+        "/memory/remember",
+        "write",
+        json={"user_id": USER, "traces": [{"content": "Tea at four."}], "force": True},
+    ),
     Route("GET", "/memory/recall", "read", params={"user_id": USER, "q": "password"}),
     Route("POST", "/memory/recall", "read", json={"user_id": USER, "q": "password"}),
     Route("GET", "/memory/traces", "read", params={"user_id": USER}),
@@ -151,7 +193,16 @@ ROUTES = [
     Route("PATCH", "/memory/traces/{trace_id}", "write", _trace, {"user_id": USER}, {"salience": 0.9}),
     Route("DELETE", "/memory/traces/{trace_id}", "write", _trace, {"user_id": USER}),
     Route("POST", "/memory/forget", "write", json={"user_id": USER, "scope": {"all": True}}),
+    Route("GET", "/memory/receipts", "read", params={"user_id": "ilse"}),
+    Route("GET", "/memory/receipts/{receipt_id}", "read", _receipt, {"user_id": "ilse"}),
+    Route("POST", "/memory/receipts/{receipt_id}/verify", "read", _receipt, {"user_id": "ilse"}),
+    Route("POST", "/memory/thaw", "write", json={"user_id": USER, "scope": {"all": True}}, also=(409,)),
+    Route("GET", "/tiers", "admin"),
     Route("GET", "/memory/users", "read"),
+    Route("GET", "/memory/users/{user_id}/export", "admin", lambda person: {"user_id": person.key_id}),
+    Route("GET", "/settings/retention", "admin"),
+    Route("PUT", "/settings/retention", "admin", json={"ttl_days": 3650}),
+    Route("POST", "/settings/retention/run", "admin", json={"dry_run": True}),
     Route("GET", "/operations/{operation_id}", "read", lambda person: {"operation_id": person.operation_id}),
     Route("POST", "/keys", "admin", json={"name": "one more"}),
     Route("GET", "/keys", "admin"),

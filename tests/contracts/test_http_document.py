@@ -32,7 +32,9 @@ SHELL = 'curl() { command curl -sS --max-time 60 -w "\\n%{http_code}" "$@"; }\n'
 ELIDED = "…"
 """A name in an object, or the last item of a list, that stands for others."""
 
-TIMES = {"created_at", "updated_at", "started_at", "finished_at", "revoked_at", "since", "until"}
+TIMES = {
+    "created_at", "updated_at", "started_at", "finished_at", "revoked_at", "verified_at", "since", "until",
+}  # fmt: skip
 MEASURED = {
     "score", "scores", "shares", "took_ms", "milliseconds", "uptime_seconds", "rows", "bytes", "scans", "open", "idle",
     "oldest_pending_seconds",

@@ -39,13 +39,14 @@ async def nasty(house: House) -> httpx.AsyncClient:
 @pytest.fixture
 async def trace_id(nasty: httpx.AsyncClient) -> str:
     """A trace that stands when a test begins."""
-    body = {"user_id": USER, "traces": [{"content": "Tea.", "embedding": axis(0)}]}
+    body = {"user_id": USER, "traces": [{"content": "Tea.", "embedding": axis(0)}], "force": True}
     answered = (await nasty.post("/memory/remember", json=body)).json()["traces"]
     return str(answered[0]["trace_id"])
 
 
 def url(route: Route, trace_id: str) -> str:
-    return route.path.format(trace_id=trace_id, operation_id=trace_id, key_id=trace_id)
+    ids = dict.fromkeys(("trace_id", "operation_id", "key_id", "receipt_id"), trace_id)
+    return route.path.format(**ids, user_id=USER)
 
 
 def assert_served_or_refused(answer: httpx.Response, what: object) -> None:
@@ -62,7 +63,7 @@ def easy(route: Route) -> tuple[dict[str, Any], dict[str, Any] | None]:
     if route.method == "PATCH":
         return route.params, {"salience": 0.1}
     if route.path == "/memory/remember":
-        return route.params, {"user_id": USER, "traces": [{"content": "Tea.", "embedding": axis(0)}]}
+        return route.params, {"user_id": USER, "traces": [{"content": "Tea.", "embedding": axis(0)}], "force": True}
     return route.params, route.json
 
 
@@ -106,12 +107,14 @@ async def test_nasty_text_in_the_body(house: House, nasty: httpx.AsyncClient, tr
 
 @pytest.mark.parametrize("route", [route for route in WITH_KEY if "{" in route.path], ids=lambda route: route.name)
 async def test_nasty_text_in_the_path(nasty: httpx.AsyncClient, route: Route) -> None:
-    names = {"trace_id", "operation_id", "key_id"}
+    names = {"trace_id", "operation_id", "key_id", "receipt_id", "user_id"}
     for text in NASTY:
         if text.isascii() and len(text) <= 255:
             path = httpx.URL(route.path.format(**dict.fromkeys(names, "~"))).path.replace("~", _quoted(text))
             answer = await nasty.request(route.method, path, params=route.params, json=route.json)
-            assert 400 <= answer.status_code < 500, f"{text!r}: {answer.text[:500]}"
+            # There may be a user of that name.
+            least = 200 if route.path.endswith("/export") else 400
+            assert least <= answer.status_code < 500, f"{text!r}: {answer.text[:500]}"
 
 
 def _quoted(text: str) -> str:

@@ -12,6 +12,8 @@ from uuid import UUID
 import numpy as np
 import psycopg
 import pytest
+from pgvector import Bit
+from pgvector.psycopg import register_vector_async
 from psycopg import sql
 
 from reverie.core import clock
@@ -24,10 +26,13 @@ from reverie.embedding.protocol import Embedder
 from reverie.memories.model import Model
 from reverie.memories.repository import SQL as memories  # noqa: N811 - its queries
 from reverie.recall import lexical, vectors
+from reverie.recall.indexes import Indexes
 from reverie.recall.types import Bounds, Question
-from reverie.tiers.indexes import exact_name
+from reverie.tiers.indexes import bits_name, codes_name, exact_name
+from reverie.tiers.partitions import week_of
 from tests.conftest import Api, serving
 from tests.contracts.house import DIM
+from tests.recall.cooling import announce, make_warm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,6 +128,10 @@ class Watched:
         async with self.database._pool.connection() as line:
             yield WatchedSession(line, [scope], self.plans)
 
+    def reading(self, space_id: UUID | None, *, seconds: float | None = None) -> Any:
+        """As the database's own, which nobody watches."""
+        return self.database.reading(space_id, seconds=seconds)
+
 
 @dataclass(slots=True)
 class WatchedSession:
@@ -140,12 +149,19 @@ class WatchedSession:
         [(name,)] = (await self.line.ask([(b"SELECT name FROM pg_prepared_statements WHERE statement = %b", (text,))]))[
             0
         ]
-        values = sql.SQL(", ").join(map(sql.Literal, parameters)).as_bytes(self.line)
+        values = sql.SQL(", ").join(map(_literal, parameters)).as_bytes(self.line)
         explain = b'EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE "%b" (%b)' % (name.encode(), values)
         [(explained,)] = (await self.line.ask([*self.before, (explain, ())]))[-1]
         self.plans.append(explained[0]["Plan"])
         self.before.append((query, parameters))
         return found
+
+
+def _literal(value: Any) -> sql.Composable:
+    """As psycopg writes them; but bits with their length, which as a `bit` they would lose."""
+    if isinstance(value, Bit):
+        return sql.SQL("{}::varbit").format(sql.Literal(value.to_text()))
+    return sql.Literal(value)
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -330,3 +346,58 @@ async def test_the_lexical_arm_reads_the_gin_index_of_every_partition(loaded: Lo
             assert in_order_then == in_order, where
             used = {table for table in partitions if by_index_then[table] > by_index[table]}
             assert used == partitions, where
+
+
+LATER_STATES = ("analysed", "vacuumed", "vacuumed and analysed")
+
+
+async def test_warm_rows_are_read_by_their_indexes_and_hot_partitions_hold_an_empty_one(loaded: Loaded) -> None:
+    """The last here: it makes a week warm, of which some rows were written after that."""
+    model = loaded.model
+    hot = loaded.partitions("memory_embedding")
+    table = week_of(loaded.began).table("memory_embedding")
+    big = user_uuid(loaded.space_id, USERS[1])
+    async with await psycopg.AsyncConnection.connect(loaded.owner.info.dsn, password=loaded.owner.info.password,
+                                                     autocommit=True) as owner:  # fmt: skip
+        await register_vector_async(owner)
+        await announce(owner, loaded.began)
+        made = await make_warm(owner, model, table, large=[(big, 50)])
+    loaded.owner.execute(
+        f"UPDATE {made} SET vec = l2_normalize('{[1] * DIM}'::halfvec), codes = NULL"  # noqa: S608
+        " WHERE get_byte(uuid_send(trace_id), 15) < 10".encode()
+    )
+    hot.discard(table)
+    known = Indexes(loaded.database, "auto")
+    question = np.ones(DIM, dtype=np.float32) / np.sqrt(DIM)
+    for state in LATER_STATES:
+        for statement in STATES[state]:
+            loaded.owner.execute(statement.encode())
+        for name, bounds in wanted_bounds(loaded).items():
+            watched = Watched(loaded.database)
+            found = await vectors.search(
+                watched, loaded.space_id, bounds, question, model, known, 100, 10.0  # type: ignore[arg-type]
+            )  # fmt: skip
+            [plan] = watched.plans
+            where = f"{state}, {name}"
+            assert found.scores, where
+            assert found.plan == "exact and warm"
+            read = {"Index Only Scan": {exact_name("", model), bits_name("", model)}, "Index Scan": {"_pkey"}}
+            assert warm_ways(plan, made) == read, where
+            for node in scans(plan):
+                table, index = node["Relation Name"], node["Index Name"]
+                if table == made or not node["Actual Loops"]:
+                    continue  # codes are looked up where they are, and nowhere else
+                assert table in hot, where
+                if index == codes_name(table, model):
+                    assert node["Actual Rows"] == 0, where
+                elif bounds.only is None and bounds.before is None:
+                    assert (node["Node Type"], index) == ("Index Only Scan", exact_name(table, model)), where
+
+
+def warm_ways(plan: dict[str, Any], table: str) -> dict[str, set[str]]:
+    """By which indexes a partition was read, for each kind of scan."""
+    found: dict[str, set[str]] = {}
+    for node in scans(plan):
+        if node["Relation Name"] == table:
+            found.setdefault(node["Node Type"], set()).add(node["Index Name"].removeprefix(table))
+    return found

@@ -15,10 +15,17 @@ from tests.contracts.house import WALLED
 
 PACKAGE = Path(reverie.__file__).parent
 
+OF_SPACES = {"cold_segment"}
+"""Walled tables whose rows are of no one user: a file holds many. Their queries name the space, or are the owner's."""
+
 WITHOUT_A_USER = {
+    "cold/queries.sql drop_digests": "what stays of the traces of a file goes with it, whosever they are; by the owner",
+    "cold/queries.sql drop_removals": "as drop_digests",
+    "cold/queries.sql lost_removals": "as drop_digests",
+    "cold/queries.sql removals": "a file is rewritten, whosever traces have to leave it; by the owner",
+    "cold/queries.sql removed": "as removals",
     "core/idempotency.sql claim_key": "an Idempotency-Key belongs to a space; a request is known by it before its user",
     "core/idempotency.sql find_claim": "as claim_key",
-    "core/idempotency.sql keep_answer": "as claim_key",
     "core/idempotency.sql release_key": "as claim_key",
     "core/idempotency.sql extend_claim": "as claim_key",
     "core/idempotency.sql delete_old_keys": "what has outlived its time goes, whosever it is; by the owner",
@@ -28,7 +35,28 @@ WITHOUT_A_USER = {
     "reembedding/queries.sql next_pass": "as begin",
     "reembedding/queries.sql next_traces": "every user's traces in turn, for a new model; by the owner",
     "reembedding/queries.sql drop_part": "a model's vectors go, whosever they are; by the owner",
+    "core/secret.sql buried": "how many tombstones there are in all, to say what a lost secret means; by the owner",
+    "forgetting/queries.sql unfinished": "receipts that nobody finishes, whosever they are; by the owner",
     "recall/queries.sql uncounted": "whose terms are due to be counted, of all users; by the owner",
+    "retention/queries.sql get": "what is forgotten by itself is set for a space; it names the space",
+    "retention/queries.sql put": "as get",
+    "retention/queries.sql spaces": "every space that has users, with what it has set; by the owner",
+    "retention/queries.sql next_users": "as list_users: work that goes through the users of a space, some at a time",
+    "retention/queries.sql expired": "what has expired, whosever it is; by the owner",
+    "retention/queries.sql count_expired": "how much of a space has expired; it names the space",
+    "tiers/runs.sql cold_waiting": "counts what waits for a run, whosever it is; by the owner",
+    "tiers/thaw.sql expired": "thawed traces whose time is over, whosever they are; by the owner",
+    "tiers/export.sql newest": "how new a partition is; by the owner",
+    "tiers/moving.sql first_owner": "whose rows a partition has, one user after the other, to copy it; by the owner",
+    "tiers/moving.sql next_owner": "as first_owner",
+    "tiers/moving.sql all_bodies": "a partition is copied, whosever its rows are; by the owner",
+    "tiers/moving.sql some_bodies": "as all_bodies, of users and traces that are given",
+    "tiers/moving.sql remove_traces": "as some_bodies",
+    "tiers/moving.sql has_newer": "whether a partition holds anything younger, whosever it is; by the owner",
+    "tiers/moving.sql count_late": "whether anything was written late into a partition, whosever it is; by the owner",
+    "tiers/moving.sql late": "as count_late",
+    "tiers/moving.sql unimportant": "which traces of a range matter little, whosever they are; by the owner",
+    "tiers/moving.sql remove_vectors": "as some_bodies",
     "tiers/queries.sql large_users": "counts the rows of every user of a partition, for its indexes; by the owner",
     "tiers/queries.sql rows_of_model": "counts the rows of a partition, for the size of its indexes; by the owner",
     "tiers/queries.sql fill_bits": "older rows get the signs of their vectors, whosever they are; by the owner",
@@ -80,7 +108,7 @@ def unscoped(block: str) -> list[str]:
     return [
         table
         for before, table, alias, columns in _REFERENCE.findall(block)
-        if table in WALLED or table.startswith("{")
+        if (table in WALLED and table not in OF_SPACES) or table.startswith("{")
         if not _names_user(block, before, alias or table, columns, bool(alias))
     ]
 

@@ -92,7 +92,7 @@ async def test_wherever_links_lead_the_answer_is_as_documented(
     documented = Documented()
     chosen = [option for name in LISTS_AND_KEYS for option in (f"--{which}-operation-id", name)]
     async with watched(settings, embedder, documented, long=long) as api:
-        await run(api, "--phases", "stateful", "--max-examples", "400" if long else "15", *chosen)
+        await run(api, "--phases", "stateful", "--max-examples", "400" if long else "30", *chosen)
     told(documented, figure)
     followed = ["revoke_key"] if which == "include" else ["get_trace", "patch_trace", "delete_trace", "forget"]
     assert sum(documented.statuses[name, status] for name in followed for status in (200, 204)) > 0

@@ -134,6 +134,8 @@ async def test_without_places_to_wait_all_others_are_refused() -> None:
         ("POST", "/memory/forget", "write"),
         ("GET", "/memory/traces", "other"),
         ("GET", "/operations/x", "other"),
+        ("GET", "/memory/users", "other"),
+        ("GET", "/v1/memory/users/a/b/export", "export"),
         ("POST", "/keys", "other"),
         ("GET", "/health/ready", None),
         ("GET", "/v1/health/live", None),

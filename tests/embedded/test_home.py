@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from reverie.core.config import LEAST_SECRET, load_settings
 from reverie.core.errors import StartError
+from reverie.core.secret import Secret
 from reverie.embedded.home import FORMAT, SECRETS, Home
 
 HOLD = """
@@ -42,6 +44,21 @@ def test_secrets_stay_the_same_and_are_private(tmp_path: Path) -> None:
     assert len(set(known)) == len(SECRETS)
     assert [Home(tmp_path).secret(name) for name in SECRETS] == known
     assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
+
+
+def test_the_secret_of_tombstones_is_made_once_and_is_private(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    with home.locked():
+        home.keep_secret()
+        made = home.secret_key.read_text()
+        home.keep_secret()
+    assert home.secret_key.read_text() == made
+    assert len(made) > LEAST_SECRET
+    assert stat.S_IMODE(home.secret_key.stat().st_mode) == 0o600
+    settings = load_settings(reverie_home=tmp_path)
+    assert Secret.of(settings) == Secret.of_texts([made])
+    named = load_settings(reverie_home=tmp_path, reverie_secret_key="one of our own choice")
+    assert Secret.of(named) == Secret.of_texts(["one of our own choice"])
 
 
 def test_damaged_secrets_are_refused(tmp_path: Path) -> None:

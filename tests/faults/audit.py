@@ -29,7 +29,8 @@ class Found:
         stuck: operations that did not end as done.
         vectorless: traces that should have a vector and have none, or more than one.
         chains: conversations whose ``next`` edges are not one chain over all turns.
-        orphans: bodies, vectors and edges without a trace, and traces without a body.
+        orphans: bodies, vectors, edges and digests without a trace.
+        misplaced: traces that are in no tier, or in two.
         users: users whose counts or version do not say what is there.
         slowest_operation: seconds from the acceptance of an operation to its end.
     """
@@ -44,6 +45,7 @@ class Found:
     vectorless: int
     chains: int
     orphans: int
+    misplaced: int
     users: int
     slowest_operation: float
 
@@ -83,6 +85,7 @@ async def audit(stack: Stack, ledger: Ledger) -> Found:
         vectorless=(await stack.rows(_VECTORLESS))[0][0],
         chains=await _broken_chains(stack),
         orphans=sum((await stack.rows(_ORPHANS))[0]),
+        misplaced=(await stack.rows(_MISPLACED))[0][0],
         users=(await stack.rows(_USERS))[0][0],
         slowest_operation=max((took.total_seconds() for _, took in operations if took is not None), default=0.0),
     )
@@ -167,7 +170,8 @@ WHERE t.deleted_at IS NULL
 
 _VECTORLESS = """
 SELECT count(*) FROM memory_trace t
-WHERE t.vectors AND (SELECT count(*) FROM memory_embedding e WHERE e.user_id = t.user_id AND e.trace_id = t.id) <> 1
+WHERE t.vectors AND NOT EXISTS (SELECT FROM memory_digest d WHERE d.user_id = t.user_id AND d.trace_id = t.id)
+  AND (SELECT count(*) FROM memory_embedding e WHERE e.user_id = t.user_id AND e.trace_id = t.id) <> 1
 """
 
 _TURNS = """
@@ -184,14 +188,24 @@ SELECT
     (SELECT count(*) FROM memory_edge e
      WHERE NOT EXISTS (SELECT FROM memory_trace t WHERE t.user_id = e.user_id AND t.id = e.src)
         OR NOT EXISTS (SELECT FROM memory_trace t WHERE t.user_id = e.user_id AND t.id = e.dst)),
-    (SELECT count(*) FROM memory_trace t
-     WHERE NOT EXISTS (SELECT FROM memory_body b WHERE b.user_id = t.user_id AND b.trace_id = t.id))
+    (SELECT count(*) FROM memory_digest d
+     WHERE NOT EXISTS (SELECT FROM memory_trace t WHERE t.user_id = d.user_id AND t.id = d.trace_id))
+"""
+
+_MISPLACED = """
+SELECT count(*) FROM memory_trace t
+WHERE t.deleted_at IS NULL
+  AND (SELECT count(*) FROM memory_body b WHERE b.user_id = t.user_id AND b.trace_id = t.id)
+    + (SELECT count(*) FROM memory_digest d JOIN cold_segment s ON s.id = d.segment_id AND s.state = 'visible'
+       WHERE d.user_id = t.user_id AND d.trace_id = t.id AND d.thawed_until IS NULL) <> 1
 """
 
 _USERS = """
 SELECT count(*) FROM memory_user u
 WHERE u.traces <> (SELECT count(*) FROM memory_trace t WHERE t.user_id = u.user_id AND t.deleted_at IS NULL)
-   OR u.words <> (SELECT coalesce(sum(b.words), 0) FROM memory_body b WHERE b.user_id = u.user_id)
+   OR (u.words <> (SELECT coalesce(sum(b.words), 0) FROM memory_body b WHERE b.user_id = u.user_id)
+       -- What is cold is counted too.
+       AND NOT EXISTS (SELECT FROM memory_digest d WHERE d.user_id = u.user_id AND d.thawed_until IS NULL))
    -- A version begins with the milliseconds of its first write and grows by one at least with each.
    OR u.version < (SELECT extract(epoch FROM max(t.created_at)) * 1000 - 1 FROM memory_trace t
                    WHERE t.user_id = u.user_id)

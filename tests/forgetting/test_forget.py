@@ -15,8 +15,14 @@ from reverie.core.config import Settings
 from reverie.core.ids import user_uuid
 from reverie.forgetting import service
 
-IDS_ONLY = {"operation", "idempotency_key", "forget_receipt"}
-"""Tables that may still name what was forgotten by its id while they keep the record of a request: no text."""
+IDS_ONLY = {"forget_receipt", "tombstone"}
+"""Tables that name what was forgotten by its id, to prove that it is gone: no text."""
+
+
+def counts(**some: int) -> dict[str, int]:
+    """The counts of an answer; those that are not named are 0."""
+    names = ("traces", "bodies", "vectors", "edges", "cold", "operations", "answers", "focus")
+    return dict.fromkeys(names, 0) | some
 
 
 async def everything(settings: Settings) -> dict[str, str]:
@@ -63,7 +69,7 @@ async def test_one_trace_goes_with_all_that_hangs_on_it(
     answer = await forget(caller, user, {"trace_id": ids[1]}, reason="asked to")
     assert answer.status_code == 200
     body = answer.json()
-    assert body["counts"] == {"traces": 1, "bodies": 1, "vectors": 1, "edges": 2, "focus": 1}
+    assert body["counts"] == counts(traces=1, bodies=1, vectors=1, edges=2, focus=1)
     assert body["trace_ids"] == [ids[1]]
     assert body["dry_run"] is False
     held = await everything(settings)
@@ -86,7 +92,7 @@ async def test_several_traces_go_and_strangers_among_them_are_passed_over(
     other = (await post(caller, f"{user} 2", "The quagga of a neighbour.")).json()["traces"][0]["trace_id"]
     scope = {"trace_ids": [ids[0], ids[3], ids[3], other, str(uuid4())]}
     body = (await forget(caller, user, scope)).json()
-    assert body["counts"] == {"traces": 2, "bodies": 2, "vectors": 2, "edges": 2, "focus": 2}
+    assert body["counts"] == counts(traces=2, bodies=2, vectors=2, edges=2, focus=2)
     assert set(body["trace_ids"]) == {ids[0], ids[3]}
     assert set(await found_ids(caller, user, "quagga")) == {ids[1], ids[2]}
     assert await found_ids(caller, f"{user} 2", "quagga") == [other]
@@ -98,7 +104,7 @@ async def test_all_of_a_user_goes_and_the_user_too(
     other = (await post(caller, f"{user} 2", "The quagga of a neighbour.")).json()["traces"][0]["trace_id"]
     user_id = str((await user_row(settings, user))["user_id"])
     body = (await forget(caller, user, {"all": True})).json()
-    assert body["counts"] == {"traces": 4, "bodies": 4, "vectors": 4, "edges": 3, "focus": 4}
+    assert body["counts"] == counts(traces=4, bodies=4, vectors=4, edges=3, focus=4)
     assert set(body["trace_ids"]) == set(ids)
     held = await everything(settings)
     for table, content in held.items():
@@ -123,7 +129,7 @@ async def test_a_dry_run_counts_what_would_go_and_changes_nothing(
     assert await everything(settings) == before
     assert await focus_of(api, settings, user) == focus
     real = (await forget(caller, user, what)).json()
-    assert dry == real | {"receipt_id": None, "dry_run": True}
+    assert dry == real | {"receipt_id": None, "dry_run": True, "state": None}
     again = await forget(caller, user, what, dry_run=True)
     assert again.status_code == (404 if scope == "one" else 200)
 
@@ -132,16 +138,16 @@ async def test_a_receipt_says_what_and_why_and_how_many(
     caller: httpx.AsyncClient, user: str, ids: list[str], settings: Settings
 ) -> None:
     body = (await forget(caller, user, {"trace_ids": ids[:2]}, reason="GDPR 17")).json()
-    ((scope, reason, counts),) = await rows(
+    ((scope, reason, counted),) = await rows(
         settings, "SELECT scope, reason, counts FROM forget_receipt WHERE id = %s", (body["receipt_id"],)
     )
     assert (scope, reason) == ("traces", "GDPR 17")
-    assert counts == body["counts"]
+    assert counted == body["counts"] | {"tombstones": 2}
     last = (await forget(caller, user, {"all": True})).json()
     found = await rows(
         settings, "SELECT scope, reason, counts FROM forget_receipt WHERE id = %s", (last["receipt_id"],)
     )
-    assert found == [("all", None, last["counts"])]
+    assert found == [("all", None, last["counts"] | {"tombstones": 2})]
 
 
 async def test_an_unknown_trace_is_404_and_leaves_no_receipt(
@@ -171,14 +177,16 @@ async def test_up_to_a_hundred_ids_are_shown(caller: httpx.AsyncClient, user: st
 
 
 @pytest.mark.parametrize("trace", [{"content": "A dodo.", "external_id": "d"}, {"content": "A dodo."}])
-async def test_remembered_again_it_is_stored_as_new(
+async def test_remembered_again_by_force_it_is_stored_as_new(
     caller: httpx.AsyncClient, user: str, trace: dict[str, Any], settings: Settings
 ) -> None:
     first = (await post(caller, user, trace)).json()["traces"][0]
     version = (await user_row(settings, user))["version"]
     for scope in ({"trace_id": first["trace_id"]}, {"all": True}):
         assert (await forget(caller, user, scope)).status_code == 200
-        again = (await post(caller, user, trace)).json()["traces"][0]
+        refused = await post(caller, user, trace)
+        assert (refused.status_code, refused.json()["type"]) == (422, "urn:reverie:problem:forgotten")
+        again = (await post(caller, user, trace | {"force": True})).json()["traces"][0]
         assert again["status"] == "stored"
         assert again["trace_id"] != first["trace_id"]
         assert await found_ids(caller, user, "dodo") == [again["trace_id"]]
@@ -296,8 +304,8 @@ async def test_of_a_user_who_is_not_there_nothing_goes_and_no_receipt_is_left(
         answer = await forget(caller, user, scope)
         assert answer.status_code == 200
         assert answer.json() == {
-            "receipt_id": None, "dry_run": False, "trace_ids": [], "degraded": [],
-            "counts": {"traces": 0, "bodies": 0, "vectors": 0, "edges": 0, "focus": 0},
+            "receipt_id": None, "dry_run": False, "state": None, "trace_ids": [], "degraded": [], "tombstones": 0,
+            "counts": counts(),
         }  # fmt: skip
     assert await everything(settings) == before
 
@@ -305,7 +313,7 @@ async def test_of_a_user_who_is_not_there_nothing_goes_and_no_receipt_is_left(
 async def test_the_answer_counts_what_was_taken_out_of_the_focus(
     caller: httpx.AsyncClient, user: str, ids: list[str], settings: Settings, api: Api, fickle: Fickle
 ) -> None:
-    """Something comes into focus between the count and the removal: it goes too, and is counted."""
+    """Something comes into focus while others hold the user: it goes too, and is counted."""
     user_id = (await user_row(settings, user))["user_id"]
     async with owner(settings) as holder, redis.asyncio.Redis.from_url(str(settings.redis_url)) as client:
         async with holder.transaction():
@@ -321,7 +329,7 @@ async def test_the_answer_counts_what_was_taken_out_of_the_focus(
         body = (await forgetting).json()
     assert body["counts"]["focus"] == 5
     ((receipt,),) = await rows(settings, "SELECT counts FROM forget_receipt WHERE id = %s", (body["receipt_id"],))
-    assert receipt == body["counts"] | {"focus": 4}
+    assert receipt == body["counts"] | {"tombstones": 4}
 
 
 async def test_forgetting_much_may_take_longer_than_a_request(
@@ -341,7 +349,7 @@ async def test_forgetting_much_may_take_longer_than_a_request(
         answer = await forget(caller, "u", {"all": True})
         assert (answer.status_code, answer.json()["counts"]["traces"]) == (200, 1)
         monkeypatch.setattr(service, "FORGET_SECONDS", 1.0)
-        await post(caller, "u", {"content": "A dodo.", "embedding": unit(1)})
+        await post(caller, "u", {"content": "Another dodo.", "embedding": unit(1)})
         assert (await forget(caller, "u", {"all": True})).status_code == 503
 
 

@@ -136,7 +136,14 @@ async def test_the_same_external_id_and_content_is_a_duplicate(caller: httpx.Asy
     again = await post(caller, user, trace | {"speaker": "somebody else", "meta": {"a": 1}})
     assert again.status_code == 201
     assert again.json()["traces"] == [
-        {"trace_id": first["trace_id"], "external_id": "e", "status": "duplicate", "vectors": None, "error": None}
+        {
+            "trace_id": first["trace_id"],
+            "external_id": "e",
+            "status": "duplicate",
+            "vectors": None,
+            "error": None,
+            "reason": None,
+        }
     ]
     assert (await user_row_traces(caller, user)) == 1
 
@@ -184,7 +191,8 @@ async def test_a_text_that_is_no_turn_is_the_same_by_what_it_says(
     first = (await post(caller, user, base)).json()["traces"][0]["trace_id"]
     answered = (await post(caller, user, *[base | change for change in changes])).json()["traces"]
     assert answered[0] == {
-        "trace_id": first, "external_id": None, "status": "duplicate", "vectors": None, "error": None
+        "trace_id": first, "external_id": None, "status": "duplicate", "vectors": None, "error": None,
+        "reason": None,
     }  # fmt: skip
     assert [one["status"] for one in answered[1:]] == ["stored"] * (len(changes) - 1)
     later = await post(caller, user, base | {"occurred_at": "2020-01-01", "salience": 0.9, "meta": {"a": 1}})

@@ -311,7 +311,7 @@ async def test_without_redis_the_sweeper_does_it(own_settings: Settings, fickle:
     for url in (None, "redis://127.0.0.1:1/0"):
         async with serving(own_settings.model_copy(update={"redis_url": url}), fickle) as running:
             caller, sweeper = await running.caller(), running.app.state.operations
-            made = [await accept(caller, f"user {n}", f"Crumb {n}.") for n in range(3)]
+            made = [await accept(caller, f"user {n}", f"Crumb {n}, {url}.") for n in range(3)]
             assert await sweeper.sweep() == 0
             with clock.as_of(clock.now() + sweeper.PATIENCE + timedelta(seconds=1)):
                 assert await sweeper.sweep() == 3

@@ -159,7 +159,7 @@ async def test_what_is_encoded_late_counts_for_the_graph_of_its_time(
 
 
 def graph(rows: int) -> Built:
-    return Built(UUID(int=1), 0, "hnsw", UUID(int=0), UUID(int=1), "", rows, 0, 1.0, [], [])
+    return Built(UUID(int=1), 0, "hnsw", UUID(int=0), UUID(int=1), "", rows, 0, 1.0, [], [], "", 0)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 import ipaddress
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -147,6 +148,20 @@ class Client:
         given = {name: value for name, value in body.items() if value is not None}
         return self._answer("POST", path, content=_encoded(given), once=str(uuid.uuid4()))
 
+    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The answer to a PUT as JSON. Fields that are None are sent as null."""
+        return self._answer("PUT", path, content=_encoded(body))
+
+    @contextmanager
+    def lines(self, path: str, parameters: Mapping[str, Any] | None = None) -> Iterator[Iterator[bytes]]:
+        """The lines of an answer to a GET, each as it comes, with its end. A connection that breaks raises Broken."""
+        with self._faults(), self._http.stream("GET", path, params=dict(parameters or {})) as response:
+            if not response.is_success or "x-request-id" not in response.headers:
+                response.read()
+                self._read(response, ())
+                raise self._stranger(response)
+            yield _lines_of(response.iter_bytes())
+
     def delete(self, path: str) -> None:
         """A DELETE that is answered with nothing."""
         self._answer("DELETE", path)
@@ -178,10 +193,16 @@ class Client:
                 return self._read(response, also)
 
     def _send(self, method: str, path: str, **request: Any) -> "httpx.Response":
+        with self._faults():
+            return self._http.request(method, path, **request)
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """What goes wrong on the way, in our words."""
         import httpx
 
         try:
-            return self._http.request(method, path, **request)
+            yield
         except httpx.ConnectTimeout:
             raise Away(f"{self.url} cannot be reached within {CONNECTING:g} s: {self._advice()}.") from None
         except httpx.TimeoutException:
@@ -367,6 +388,17 @@ def _is_ours(response: "httpx.Response", document: Any) -> bool:
     if response.is_success:
         return "x-request-id" in response.headers and (document is not None or response.status_code == 204)
     return isinstance(document, dict) and ("parts" in document or isinstance(document.get("detail"), str))
+
+
+def _lines_of(parts: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for part in parts:
+        *whole, rest = (rest + part).splitlines(keepends=True) or [b""]
+        if rest.endswith(b"\n"):
+            whole, rest = [*whole, rest], b""
+        yield from whole
+    if rest:
+        yield rest
 
 
 def _json(response: "httpx.Response") -> Any:

@@ -11,12 +11,19 @@ from reverie.cli.options import AsJson, Key, Profile, TraceIds, Url, User, examp
 from reverie.cli.output import remark, show, show_json
 from reverie.cli.text import count
 
+DEGRADED = {
+    "focus": "Redis did not answer: its focus may still name what was forgotten, which nobody finds, until it expires.",
+    "cold": "A file of old memories could not be read: there may be more to forget in it. Ask again.",
+}
+"""What could not be done, in words."""
+
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this file."""
     app.command(
         epilog=example(
             "reverie forget --user ann --trace 01a1fddb-3908-7000-9a7b-8cdc70eccf43",
+            "reverie forget --user ann --entity Gordon --dry-run",
             'reverie forget --user ann --all --reason "asked by letter" --yes',
         )
     )(forget)
@@ -25,8 +32,15 @@ def register(app: typer.Typer) -> None:
 def forget(
     user: User,
     trace: TraceIds = None,
+    conversation: Annotated[str | None, typer.Option(help="All of the conversation of this id.")] = None,
+    since: Annotated[str | None, typer.Option(help="What happened from then on, such as 2026-05-08.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="What happened before then; with --since what lies between.")
+    ] = None,
+    entity: Annotated[str | None, typer.Option(help="What a name stands for, and all that mentions it.")] = None,
+    query: Annotated[str | None, typer.Option(help="All that has every word of this.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Everything of this user.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
     reason: Annotated[str | None, typer.Option(help="Why; it is kept in the receipt.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     url: Url = None,
@@ -36,11 +50,18 @@ def forget(
 ) -> None:
     """Forget traces of a user, after asking.
 
-    Their vectors and links go with them; a receipt stays.
+    Their vectors and links go with them, and what was made of them; a receipt stays, and what is imported again is
+    refused.
     """
-    if bool(trace) == everything:
-        raise Misused("Say what to forget: either --trace ID (as often as needed) or --all.")
-    body = {"user_id": user, "scope": _scope(trace or []), "reason": reason}
+    named = {"conversation_id": conversation, "since": since, "until": until, "entity": entity, "query": query}
+    given = {name: value for name, value in named.items() if value is not None}
+    ways = bool(trace) + everything + bool(set(given) & {"since", "until"}) + len(set(given) - {"since", "until"})
+    if ways != 1:
+        raise Misused(
+            "Say what to forget in one way: --trace ID (as often as needed), --conversation, --since with --until, "
+            "--entity, --query or --all."
+        )
+    body = {"user_id": user, "scope": given or _scope(trace or []), "reason": reason}
     with connect(url, key, profile) as client:
         if not (dry_run or yes):
             _ask(client, body, user)
@@ -49,12 +70,13 @@ def forget(
         show_json(answer)
     elif answer["counts"]["traces"]:
         show(f"{'Would forget' if dry_run else 'Forgot'} {_counted(answer['counts'])} of {user}.")
+        if dry_run:
+            show(*answer["trace_ids"])
         if answer["receipt_id"]:
             show(f"Receipt {answer['receipt_id']}")
-    if answer["degraded"]:
-        remark(
-            "Redis did not answer: its focus may still name what was forgotten, which nobody finds, until it expires."
-        )
+        if answer["state"] == "running":
+            remark("Nothing of it is found any more. Removing it goes on; `reverie receipts` says when it is done.")
+    remark(*(DEGRADED[name] for name in answer["degraded"]))
     if not answer["counts"]["traces"]:
         raise Nothing(f"There was nothing of {user} to forget.")
 

@@ -225,7 +225,7 @@ def import_file(
     """Remember a file of traces or chat messages.
 
     The file holds one JSON object a line: a trace as the API takes it, a chat message with role and content, or a
-    conversation {"messages": […]}. It may be packed by gzip.
+    conversation {"messages": […]}; or it is what `reverie export` wrote. It may be packed by gzip.
 
     An import that was broken off, by Ctrl-C, by a kill or by a service that stayed away, goes on with the same
     command and stores nothing twice: the store itself knows what is there, and nothing is kept beside it. A line

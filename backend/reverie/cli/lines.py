@@ -1,7 +1,9 @@
 """Reading a file of traces or of chat messages, one JSON object a line. Pure functions over an iterable of lines.
 
 A line is a trace as ``POST /memory/remember`` takes it, with a ``user_id`` of its own if it likes; or a message as chat
-APIs write it (``role``, ``content``, ``name``, …); or a whole conversation of these: ``{"messages": […]}``.
+APIs write it (``role``, ``content``, ``name``, …); or a whole conversation of these: ``{"messages": […]}``. Of an
+export the traces are read back, with the times and ids that they had; links and names are made anew, and what else
+belongs to a store, such as receipts, is passed over.
 
 A turn without ``external_id`` and ``occurred_at`` is a new turn each time it is remembered. So that a file can be
 imported again, each such line gets an ``external_id`` made of everything in the file up to it: the same file, also one
@@ -19,6 +21,17 @@ CHAT_FIELDS = frozenset(
     {"name", "tool_calls", "tool_call_id", "function_call", "refusal", "audio", "annotations", "id", "type", "status"}
 )
 """What chat APIs write beside role and content; of these only the name is remembered."""
+
+RECORD = "record"
+"""What every line of an export begins with, and nothing else has."""
+
+EXPORT_FORMAT = 1
+
+RESTORED = (
+    "content", "kind", "role", "speaker", "conversation_id", "external_id", "language", "occurred_at", "expires_at",
+    "salience", "source", "meta",
+)  # fmt: skip
+"""What of an exported trace is remembered again."""
 
 ROLES = {"developer": "system", "function": "tool"}
 """Roles of chat APIs by the name that they have here."""
@@ -54,6 +67,7 @@ def read(
 ) -> Iterator[Item | Fault | Passed]:
     """What stands in a file, in its order; ``user`` and ``conversation`` are meant where a line names none."""
     so_far = hashlib.sha256()
+    export_ends, number = True, 0
     for number, raw in enumerate(lines, 1):
         text = raw.strip()
         if not text:
@@ -61,20 +75,56 @@ def read(
         so_far.update(text + b"\n")
         digest = so_far.hexdigest()[:32]
         try:
-            yield from _line(number, text, digest, user, conversation)
+            value = _object(text)
+            if RECORD in value:
+                export_ends = value[RECORD] != "export" and (export_ends or value[RECORD] == "end")
+                yield from _exported(number, value, user, len(text))
+            else:
+                yield from _line(number, value, digest, user, conversation, len(text))
         except ValueError as error:
             yield Fault(number, str(error))
+    if not export_ends:
+        yield Fault(number, "the export ends here, before its last line: it was cut off.")
 
 
-def _line(number: int, text: bytes, digest: str, user: str | None, conversation: str | None) -> Iterator[Item | Passed]:
-    value = _object(text)
-    owner = value.pop("user_id", user)
-    if owner is None:
+def _exported(number: int, value: dict[str, Any], user: str | None, size: int) -> Iterator[Item]:
+    """A trace of an export; nothing of other lines.
+
+    Without ``occurred_at`` it happened when it was learned, which is no more when it is remembered again.
+    """
+    if value[RECORD] == "export" and value.get("format") != EXPORT_FORMAT:
+        raise ValueError("the export is of another format: it takes another version of this command.")
+    if value[RECORD] == "fault":
+        raise ValueError(f"the export broke off here: {value.get('detail')}")
+    provenance = value.get("provenance")
+    if value[RECORD] != "trace" or (isinstance(provenance, dict) and provenance.get("by") == "links"):
+        return
+    if value.get("content") is None:
+        raise ValueError("its text could not be read when it was exported.")
+    trace = {name: value[name] for name in RESTORED if value.get(name) is not None}
+    trace.setdefault("occurred_at", value.get("happened_at"))
+    if value.get("supplied"):
+        # The caller's own, which nothing here can make again.
+        own = (one for one in value.get("embeddings") or () if (one.get("head"), one.get("piece")) == ("semantic", 0))
+        first = next(own, None)
+        trace |= {"embedding": first.get("vector")} if first else {}
+    yield Item(number, _owner(value.get("user_id", user)), trace, size)
+
+
+def _owner(given: object) -> str:
+    if given is None:
         raise ValueError("user_id is required: in the line, or for all of them by --user.")
-    if not isinstance(owner, str):
+    if not isinstance(given, str):
         raise ValueError("user_id takes a string.")
+    return given
+
+
+def _line(
+    number: int, value: dict[str, Any], digest: str, user: str | None, conversation: str | None, size: int
+) -> Iterator[Item | Passed]:
+    owner = _owner(value.pop("user_id", user))
     if "messages" not in value:
-        yield _item(number, owner, value, conversation, digest, len(text))
+        yield _item(number, owner, value, conversation, digest, size)
         return
     conversation = value.pop("conversation_id", None) or conversation or f"import-{digest}"
     messages = value.pop("messages")
@@ -83,7 +133,7 @@ def _line(number: int, text: bytes, digest: str, user: str | None, conversation:
     if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
         raise ValueError("messages takes a list of JSON objects.")
     for index, message in enumerate(messages):
-        yield _item(number, owner, message, conversation, f"{digest}-{index}", len(text) // len(messages))
+        yield _item(number, owner, message, conversation, f"{digest}-{index}", size // len(messages))
 
 
 def _object(text: bytes) -> dict[str, Any]:

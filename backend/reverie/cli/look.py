@@ -11,6 +11,7 @@ from reverie.cli.options import AsJson, Cursor, Key, Limit, Profile, Url, User, 
 from reverie.cli.output import remark, rows, show, show_json, table
 from reverie.cli.text import count, moment, one_line
 
+UNREADABLE = "(in cold storage, which cannot be read at the moment)"
 PARTS = {"postgresql": "PostgreSQL", "redis": "Redis", "encoder": "Embedding model"}
 
 
@@ -45,7 +46,7 @@ def traces(
             moment(one["happened_at"]),
             one["speaker"] or one["role"],
             one["kind"],
-            one_line(one["content"]),
+            one_line(one["content"] if one["content"] is not None else UNREADABLE),
         ]
         for one in page["items"]
     ]

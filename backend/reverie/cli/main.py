@@ -10,16 +10,21 @@ from typer.core import TyperGroup
 
 from reverie.cli import (
     exits,
+    export,
     forget,
     importing,
     keys,
     look,
     profiles,
     recall,
+    receipts,
     reembed,
     remember,
+    retention,
     serve,
     status,
+    thaw,
+    tiers,
     up,
 )
 from reverie.core.errors import SettingsError, StartError
@@ -105,7 +110,24 @@ def reverie(
     """
 
 
-for group in (up, remember, recall, importing, forget, look, status, keys, profiles, serve, reembed):
+for group in (
+    up,
+    remember,
+    recall,
+    importing,
+    export,
+    forget,
+    receipts,
+    thaw,
+    retention,
+    look,
+    status,
+    keys,
+    profiles,
+    serve,
+    tiers,
+    reembed,
+):
     group.register(app)
 
 

@@ -20,6 +20,7 @@ SHOWN = 400
 
 ARMS = {
     "semantic": "by meaning", "dated": "by date", "lexical": "by words", "focus": "used last", "edges": "by links",
+    "cold": "in cold memory",
 }  # fmt: skip
 
 SHARES = {
@@ -54,6 +55,7 @@ def recall(
     until: Annotated[str | None, typer.Option(help="Only what happened before this time.")] = None,
     window: Annotated[str | None, typer.Option(help="Only what happened lately, such as 12h, 30d or 1y.")] = None,
     conversation: Annotated[str | None, typer.Option(help="Only this conversation.")] = None,
+    tiers: Annotated[str | None, typer.Option(help="Where to look: hot,warm (the default), or with cold.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show how each result came about.")] = False,
     url: Url = None,
     key: Key = None,
@@ -73,7 +75,7 @@ def recall(
         "time_window": window,
         "conversation_id": conversation,
         "explain": explain,
-    }
+    } | ({} if tiers is None else {"tiers": _listed(tiers)})
     with connect(url, key, profile) as client:
         answer = client.post("/memory/recall", asked)
     if as_json:
@@ -91,9 +93,10 @@ def recall(
 
 
 def results(answer: dict[str, Any], *, several: bool = False) -> "Table":
-    """The results of a recall as a table; ``several`` users are told apart."""
+    """The results of a recall as a table; ``several`` users are told apart, and tiers where not all is hot."""
     found = pattern(answer["query"])
-    columns = ["", "score", *(["whose"] if several else []), "who", "when", "what"]
+    older = any(one.get("tier", "hot") != "hot" for one in answer["results"])
+    columns = ["", "score", *(["whose"] if several else []), *(["tier"] if older else []), "who", "when", "what"]
     made = table(*columns, right=("", "score"), whole=("score",))
     return rows(
         made,
@@ -102,6 +105,7 @@ def results(answer: dict[str, Any], *, several: bool = False) -> "Table":
                 str(rank),
                 f"{one['score']:.3f}",
                 *([one["user_id"]] if several else []),
+                *([one["tier"]] if older else []),
                 one["speaker"] or one["role"] or one["kind"],
                 moment(one["occurred_at"] or one["created_at"]),
                 marked(passage(one["content"], found, SHOWN), found),
@@ -114,7 +118,8 @@ def results(answer: dict[str, Any], *, several: bool = False) -> "Table":
 def reasons(answer: dict[str, Any]) -> "Table":
     """Why each result stands where it does, as a table: its rank in every arm, and the shares that make its score."""
     told = answer["explain"]
-    arms = list(told["arms"])
+    # What is cold has its ranks among the others.
+    arms = [name for name in told["arms"] if name != "cold"]
     pieces = told.get("pieces") or {}
     columns = ["", *map(_arm, arms), *(["piece"] if pieces else []), "score", "made up of"]
     made = table(*columns, right=columns[:-1], whole=("score",))
@@ -140,6 +145,7 @@ def explanation(answer: dict[str, Any]) -> list[str]:
         f"{_arm(name)}: "
         + (f"failed ({arm['failed']})" if arm["failed"] else count(arm["candidates"], "candidate"))
         + f" in {arm['milliseconds']:.1f} ms"
+        + (f", {count(arm['rows'], 'row')} of {count(arm['files'], 'file')} read" if "files" in arm else "")
         for name, arm in told.get("arms", {}).items()
     ]
     stages = [f"{plain(name)} {milliseconds:.1f} ms" for name, milliseconds in told.get("stages", {}).items()]

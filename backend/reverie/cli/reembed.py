@@ -62,7 +62,7 @@ def reembed(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before vectors are removed.")] = False,
 ) -> None:
-    """Change the embedding model of a store, while the service goes on.
+    """Change the embedding model of a store that goes on serving.
 
     It works on the store of DATABASE_URL, or on the one that `reverie up` runs here. The vectors of the new model are
     made beside the old ones, then the store goes over, then the API and the worker are to be restarted with the
@@ -84,14 +84,14 @@ def reembed(
     from reverie.core.telemetry import configure_logging
 
     configure_logging("warning")
-    settings = _with_store(load_settings(**(wanted if named else {})))
+    settings = with_store(load_settings(**(wanted if named else {})))
     if abort or drop_old:
         _remove(settings, abort=abort, yes=yes)
     else:
         _change(settings)
 
 
-def _with_store(settings: "Settings") -> "Settings":
+def with_store(settings: "Settings") -> "Settings":
     """The settings with the URL of the store that is meant.
 
     Raises:
@@ -113,7 +113,7 @@ def _with_store(settings: "Settings") -> "Settings":
 def _change(settings: "Settings") -> None:
     began = time.monotonic()
     with _progress() as tell:
-        outcome = _run(_filled(settings, tell), "The same command goes on from there; --abort ends the change.")
+        outcome = run_on_store(_filled(settings, tell), "The same command goes on from there; --abort ends the change.")
     for line in _told(settings, outcome, time.monotonic() - began):
         show(line)
 
@@ -169,9 +169,9 @@ def _remove(settings: "Settings", *, abort: bool, yes: bool) -> None:
     again = "The same command goes on from there."
     with _progress() as tell:
         if abort:
-            gone = [_run(_removed(settings, lambda service: service.abort(tell)), again)]
+            gone = [run_on_store(_removed(settings, lambda service: service.abort(tell)), again)]
         else:
-            gone = _run(_removed(settings, lambda service: service.drop_old(tell)), again)
+            gone = run_on_store(_removed(settings, lambda service: service.drop_old(tell)), again)
     for model in gone:
         show(f"The vectors of {model} are gone.")
 
@@ -192,7 +192,7 @@ def _service(settings: "Settings") -> "ReembeddingService":
     return ReembeddingService(database, TierService(database, settings.memory_hnsw), settings.heads)
 
 
-def _run(work: "Coroutine[Any, Any, T]", interrupted: str) -> T:
+def run_on_store(work: "Coroutine[Any, Any, T]", interrupted: str) -> T:
     """What ``work`` returns; its refusals, and a signal, become those of a command."""
     import psycopg
 

@@ -41,6 +41,9 @@ def remember(
     occurred_at: Annotated[
         str | None, typer.Option(help="When it happened, such as 2026-05-08 or 2026-05-08T13:56:00Z.")
     ] = None,
+    expires_at: Annotated[
+        str | None, typer.Option(help="When it is to be forgotten by itself, such as 2027-01-01.")
+    ] = None,
     salience: Annotated[float | None, typer.Option(min=0, max=1, help="How much it matters, from 0 to 1.")] = None,
     external_id: Annotated[str | None, typer.Option(help="Your own id: the same one is remembered once.")] = None,
     meta: Annotated[str | None, typer.Option(help="A JSON object that is kept with it.")] = None,
@@ -57,6 +60,7 @@ def remember(
         "conversation_id": conversation,
         "kind": kind,
         "occurred_at": occurred_at,
+        "expires_at": expires_at,
         "salience": salience,
         "external_id": external_id,
         "meta": None if meta is None else _object(meta),

@@ -12,6 +12,7 @@ DEGRADED = {
     "focus": "Redis did not answer, so what was used last is not preferred.",
     "dated": "The search of the times that the question names failed.",
     "edges": "The walk along the links failed, so what stands beside the results may be missing.",
+    "cold": "Cold memory could not be read, or not in time, so what lies there may be missing.",
     "rerank": "Reranking was not done in time, so the results stand in the order that they had before.",
     "redis": "Redis did not answer; everything is stored all the same.",
     "encoder": "The embedding model did not answer; the vectors follow in the background.",

@@ -25,6 +25,9 @@ OPEN: Final = ("/health", "/metrics", "/docs", "/openapi.json")
 
 WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
+EXPORTS: Final = 2
+"""Exports at once: each lasts as long as its reader takes, and must keep out no other request."""
+
 SLOWEST: Final = 16 * 1024
 """Bytes a second: for each second's worth that came, the rest of a body may take a second longer."""
 
@@ -142,7 +145,7 @@ class Gate:
     """What one process lets in.
 
     Attributes:
-        lanes: by name: ``recall``, ``write``, ``other``.
+        lanes: by name: ``recall``, ``write``, ``export``, ``other``.
         held: bytes of bodies in memory.
         refused: requests refused for their body, by status: too slow (408), or no room for it (503).
     """
@@ -153,6 +156,7 @@ class Gate:
         self.lanes = {
             "recall": Lane("recall", settings.reverie_max_recalls or few, *bounds),
             "write": Lane("write", settings.reverie_max_writes or few, *bounds),
+            "export": Lane("export", EXPORTS, *bounds),
             "other": Lane("other", settings.reverie_max_writes or few, *bounds),
         }
         self.body_seconds = settings.reverie_body_seconds
@@ -168,6 +172,8 @@ class Gate:
             return None
         if path == "/memory/recall":
             return self.lanes["recall"]
+        if path.startswith("/memory/users/") and path.endswith("/export"):
+            return self.lanes["export"]
         return self.lanes["write" if method in WRITES and path.startswith("/memory/") else "other"]
 
     def hold(self, size: int, before: int = 0) -> None:

@@ -28,6 +28,9 @@ def _none_if_blank(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
 
+LEAST_SECRET = 16
+"""Characters of a secret, so that nobody guesses it."""
+
 OptionalText = Annotated[str | None, BeforeValidator(_none_if_blank)]
 OptionalInt = Annotated[int | None, BeforeValidator(_none_if_blank)]
 
@@ -71,6 +74,8 @@ class Settings(BaseSettings):
     reverie_home: Path = Field(default_factory=default_home)
     reverie_host: str = "127.0.0.1"
     reverie_port: int = Field(8000, ge=1, le=65535)
+    reverie_secret_key: OptionalText = None
+    reverie_secret_lost: OptionalText = None
     reverie_log_level: Literal["debug", "info", "warning", "error"] = "info"
     reverie_worker_metrics_port: OptionalInt = Field(None, ge=1, le=65535)
     reverie_max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024)
@@ -91,9 +96,17 @@ class Settings(BaseSettings):
     redis_focus_size: int = Field(32, ge=1, le=1000)
     redis_timeout_seconds: float = Field(0.25, gt=0, le=60)
 
+    object_store_url: OptionalText = None
+
     graph_backend: Literal["postgres"] = "postgres"
 
     memory_hot_days: int = Field(30, ge=1)
+    memory_warm_days: int = Field(365, ge=1)
+    memory_low_salience: float = Field(0.3, ge=0, le=1)
+    memory_tier_hour: int = Field(3, ge=0, le=23)
+    memory_tier_minutes: int = Field(180, ge=1, le=1440)
+    memory_thaw_days: int = Field(30, ge=1, le=3650)
+    memory_cold_timeout_seconds: float = Field(5.0, gt=0, le=600)
     memory_k: int = Field(10, ge=1, le=100)
     memory_hnsw: Literal["auto", "always", "never"] = "auto"
     memory_held_mb: int = Field(64, ge=0)
@@ -109,6 +122,9 @@ class Settings(BaseSettings):
     memory_max_meta_depth: int = Field(32, ge=1, le=64)
     memory_recall_timeout_seconds: float = Field(2.0, gt=0, le=60)
     memory_operation_days: int = Field(30, ge=1)
+    memory_ttl_days: int = Field(0, ge=0, le=36_500)
+    memory_max_traces_per_user: int = Field(0, ge=0, le=1_000_000_000)
+    memory_salience_floor: float = Field(0.0, ge=0, le=1)
 
     embedding_model: str = "bge-small-en-v1.5"
     embedding_dim: OptionalInt = Field(None, ge=1, le=4000)
@@ -162,6 +178,13 @@ class Settings(BaseSettings):
             raise ValueError(f"takes semantic, alone or with others of {', '.join(HEADS)}, separated by commas")
         return ",".join(name for name in HEADS if name in given)
 
+    @field_validator("reverie_secret_key", mode="after")
+    @classmethod
+    def _no_guess(cls, value: str | None) -> str | None:
+        if value is not None and any(len(one.strip()) < LEAST_SECRET for one in value.split(",")):
+            raise ValueError(f"takes a secret of at least {LEAST_SECRET} characters, or several separated by commas")
+        return value
+
     @property
     def heads(self) -> frozenset[str]:
         """The heads that traces get vectors of."""
@@ -174,11 +197,27 @@ class Settings(BaseSettings):
             raise ValueError("takes a URL that begins with redis://, rediss:// or unix://")
         return value
 
+    @field_validator("object_store_url", mode="after")
+    @classmethod
+    def _object_scheme(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("file:///", "memory://", "s3://", "gs://", "az://")):
+            raise ValueError("takes a URL that begins with file:///, s3://, gs:// or az://")
+        return value
+
     @model_validator(mode="after")
     def _one_body_fits(self) -> "Settings":
         # Large bodies leave an eighth of the room to small ones.
         if self.reverie_max_held_bytes * 7 < self.reverie_max_body_bytes * 8:
             raise ValueError("REVERIE_MAX_HELD_BYTES takes at least 8/7 of REVERIE_MAX_BODY_BYTES")
+        return self
+
+    @model_validator(mode="after")
+    def _warm_before_cold(self) -> "Settings":
+        if self.memory_warm_days < self.memory_hot_days:
+            raise ValueError(
+                f"MEMORY_WARM_DAYS takes at least as many days as MEMORY_HOT_DAYS has ({self.memory_hot_days}), not "
+                f"{self.memory_warm_days}"
+            )
         return self
 
     @model_validator(mode="after")

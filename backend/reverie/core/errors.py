@@ -141,6 +141,12 @@ class Invalid(ReverieError):  # noqa: N818
     code = "invalid"
 
 
+class Forgotten(Invalid):
+    """A field has a wrong value"""
+
+    code = "forgotten"
+
+
 class TooManyRequests(ReverieError):  # noqa: N818
     """The caller sends more than its share"""
 

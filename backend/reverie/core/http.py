@@ -217,7 +217,9 @@ def complaint(error: ValidationError | RequestValidationError, whole: str = "The
     """
     problem = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else error.errors()[0]
     kind, context = problem["type"], problem.get("ctx", {})
-    path = [part for part in problem["loc"] if part not in ("body", "query", "path", "header")]
+    path = [
+        part for place, part in enumerate(problem["loc"]) if place or part not in ("body", "query", "path", "header")
+    ]
     path.append(getattr(context.get("error"), "field", 0))
     # Without the place in a list: its value is shown, and a lone value of a list came without one.
     field = ".".join(_short(part) for part in path if isinstance(part, str)) or None

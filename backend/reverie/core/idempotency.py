@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -36,8 +36,8 @@ class Claim:
         self._key = key
         self._since = since
 
-    async def keep(self, session: WriteSession, status: int, content: object) -> None:
-        """Stores the answer in the transaction of the write itself.
+    async def keep(self, session: WriteSession, status: int, content: object, user_id: UUID | None = None) -> None:
+        """Stores the answer in the transaction of the write itself; ``user_id``: whose traces it names.
 
         Raises:
             Conflict: the claim ran out and another request answers for this key.
@@ -45,7 +45,7 @@ class Claim:
         if self._key is None or self._since is None:
             return
         body = orjson.dumps(content, option=orjson.OPT_UTC_Z)
-        if not await session.fetch(SQL["keep_answer"], (status, body, self._space_id, self._key, self._since)):
+        if not await session.fetch(SQL["keep_answer"], (status, body, user_id, self._space_id, self._key, self._since)):
             raise Conflict("Another request with this Idempotency-Key has taken over.", field="Idempotency-Key")
 
 
@@ -122,6 +122,33 @@ class Idempotency:
         if found[0] != self._hash:
             raise Invalid("Idempotency-Key was used before with another body.", field="Idempotency-Key")
         return Claim(space_id, key, None, Json(orjson.loads(found[2]), found[1])), None
+
+
+async def redact(
+    session: WriteSession, user_id: UUID, trace_ids: Collection[UUID], instead: Mapping[str, object]
+) -> int:
+    """Takes traces of a user out of the answers that are kept; how many answers named any.
+
+    Who repeats a request is answered with ``instead`` in the place of what it said of them, and nothing is done again.
+    """
+    gone, changed = {str(one) for one in trace_ids}, 0
+    for space_id, key, response in await session.fetch(SQL["answers_of"], (user_id,)):
+        answer = orjson.loads(response)
+        if _redacted(answer, gone, instead):
+            changed += 1
+            body = orjson.dumps(answer, option=orjson.OPT_UTC_Z)
+            await session.execute(SQL["change_answer"], (body, space_id, key, user_id))
+    return changed
+
+
+def _redacted(part: object, gone: Collection[str], instead: Mapping[str, object]) -> bool:
+    """Whether anything below was changed: objects that say something of a trace."""
+    children = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    changed = [_redacted(child, gone, instead) for child in children]
+    if isinstance(part, dict) and part.get("trace_id") in gone:
+        part.update({name: instead.get(name) for name in part if name in instead})
+        return True
+    return any(changed)
 
 
 async def idempotency(request: Request) -> Idempotency:

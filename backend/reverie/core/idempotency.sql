@@ -7,7 +7,7 @@ INSERT INTO idempotency_key AS i (space_id, key, request_hash, locked_until, cre
 VALUES (%b, %b, %b, %b, %b)
 ON CONFLICT (space_id, key) DO UPDATE
 SET request_hash = excluded.request_hash, locked_until = excluded.locked_until, created_at = excluded.created_at,
-    status = NULL, response = NULL
+    status = NULL, response = NULL, user_id = NULL
 WHERE i.created_at < %b OR (i.status IS NULL AND (i.locked_until < excluded.created_at OR i.locked_until > %b))
 RETURNING created_at
 
@@ -15,7 +15,7 @@ RETURNING created_at
 SELECT request_hash, status, response FROM idempotency_key WHERE space_id = %b AND key = %b
 
 -- name: keep_answer
-UPDATE idempotency_key SET status = %b, response = %b
+UPDATE idempotency_key SET status = %b, response = %b, user_id = %b
 WHERE space_id = %b AND key = %b AND status IS NULL AND created_at = %b
 RETURNING key
 
@@ -27,3 +27,9 @@ DELETE FROM idempotency_key WHERE space_id = %b AND key = %b AND status IS NULL 
 
 -- name: delete_old_keys
 DELETE FROM idempotency_key WHERE created_at < %b
+
+-- name: answers_of
+SELECT space_id, key, response FROM idempotency_key WHERE user_id = %b AND response IS NOT NULL FOR UPDATE
+
+-- name: change_answer
+UPDATE idempotency_key SET response = %b WHERE space_id = %b AND key = %b AND user_id = %b

@@ -25,6 +25,8 @@ TAGS = {
     "memory": "Traces and their users: remember, read, change.",
     "recall": "Finding what was remembered.",
     "forgetting": "Removing traces for good, with a receipt.",
+    "tiers": "Where memory lies, and bringing back what is cold.",
+    "settings": "What a space keeps, and for how long.",
     "operations": "Background work that was accepted.",
     "keys": "The keys of a space.",
     "admin": "Looking after the service.",
@@ -155,8 +157,12 @@ def _move_schemas(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
 
 def _show_ids(operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
-        if parameter["in"] == "path" and parameter["schema"].get("format") == "uuid":
+        if parameter["in"] != "path":
+            continue
+        if parameter["schema"].get("format") == "uuid":
             parameter["example"] = EXAMPLE_ID
+        elif "examples" in parameter:
+            parameter["example"] = next(iter(parameter.pop("examples").values()))["value"]
 
 
 def _add_problems(operation: dict[str, Any], path: str, *, with_key: bool) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reverie.core.errors import StartError
+from reverie.core.secret import secret_file
 
 FORMAT = 1
 """Counts the changes to what lies where in a home; the schema of the database counts for itself, in its migrations."""
@@ -22,6 +23,7 @@ class Home:
     Attributes:
         path: the folder itself, absolute, without symbolic links above it.
         key: the file with the first admin key (0600).
+        secret_key: the file with the secret of tombstones (0600).
         log: the folder of the servers' logs.
         servers: what PostgreSQL and Redis write: a folder, or a link to one that their account may enter.
         ours: whether the folder was missing or empty when it was locked, so that its rights are Reverie's to set.
@@ -30,6 +32,7 @@ class Home:
     def __init__(self, path: Path) -> None:
         self.path = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would raise on loops of links
         self.key = self.path / "key"
+        self.secret_key = secret_file(self.path)
         self.log = self.path / "log"
         self.servers = self.path / "servers"
         self.ours = False
@@ -69,6 +72,14 @@ class Home:
     def secret(self, name: str) -> str:
         """The password called ``name`` (one of SECRETS) of this home: URL-safe, made once, in a file of mode 0600."""
         return str(self._known_secrets()[name])
+
+    def keep_secret(self) -> None:
+        """Makes the secret that keys what is kept of forgotten texts, once."""
+        if not self.secret_key.exists():
+            try:
+                write_private(self.secret_key, secrets.token_urlsafe(32))
+            except OSError as error:
+                raise self._unwritable(error) from None
 
     @property
     def has_secrets(self) -> bool:

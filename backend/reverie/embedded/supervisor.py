@@ -216,6 +216,8 @@ async def running(settings: Settings, say: Say = lambda _: None) -> AsyncIterato
     home = Home(settings.reverie_home)
     with home.locked():
         check_port(settings.reverie_host, settings.reverie_port)
+        if settings.reverie_secret_key is None:
+            home.keep_secret()
         servers = Servers(home, settings, say)
         try:
             await servers._start_servers()

@@ -20,6 +20,7 @@ TRACES: dict[str, Any] = {
             "meta": {"channel": "phone"},
         },
         {"content": "Nadia is seriously allergic to walnuts.", "kind": "fact", "salience": 0.9, "language": "en"},
+        {"content": "The code of the bicycle lock is 4417 this month.", "expires_at": "2099-10-01T00:00:00Z"},
     ],
 }
 MESSAGES: dict[str, Any] = {
@@ -32,13 +33,21 @@ MESSAGES: dict[str, Any] = {
 
 STORED: dict[str, Any] = {
     "traces": [
-        {"trace_id": TRACE_ID, "external_id": "chat-1841", "status": "stored", "vectors": "stored", "error": None},
+        {
+            "trace_id": TRACE_ID,
+            "external_id": "chat-1841",
+            "status": "stored",
+            "vectors": "stored",
+            "error": None,
+            "reason": None,
+        },
         {
             "trace_id": "019ab5c2-7e1d-7c3a-9b7e-2f6d1c0a8e45",
             "external_id": None,
             "status": "duplicate",
             "vectors": None,
             "error": None,
+            "reason": None,
         },
         {
             "trace_id": None,
@@ -46,6 +55,7 @@ STORED: dict[str, Any] = {
             "status": "rejected",
             "vectors": None,
             "error": "salience takes a number of at most 1, not 2.",
+            "reason": None,
         },
     ],
     "operation_id": None,
@@ -53,7 +63,14 @@ STORED: dict[str, Any] = {
 }
 ACCEPTED: dict[str, Any] = {
     "traces": [
-        {"trace_id": TRACE_ID, "external_id": "chat-1841", "status": "stored", "vectors": "pending", "error": None}
+        {
+            "trace_id": TRACE_ID,
+            "external_id": "chat-1841",
+            "status": "stored",
+            "vectors": "pending",
+            "error": None,
+            "reason": None,
+        }
     ],
     "operation_id": OPERATION_ID,
     "degraded": [],
@@ -74,6 +91,7 @@ TRACE: dict[str, Any] = {
     "occurred_at": "2026-08-05T18:20:00Z",
     "happened_at": "2026-08-05T18:20:00Z",
     "updated_at": None,
+    "expires_at": None,
     "salience": 0.5,
     "pinned": False,
     "vectors": True,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from reverie.core.database import Database, ReadSession
 from reverie.core.kinds import KINDS, RECALLED_KINDS
 from reverie.core.queries import Queries
+from reverie.embedding.codes import bit_bytes, code_bytes, restore, unpack
 from reverie.memories.model import Model
 
 SQL = Queries("reverie.memories", "links.sql")
@@ -29,10 +31,14 @@ FEW: Final = 4
 """Up to so many traces are compared in SQL: a sixth of a millisecond for each thousand older ones. For more, all
 vectors of the user are fetched once, which takes as long as ten such searches."""
 
+CANDIDATES: Final = 64
+"""Of warm traces, those whose signs differ least are compared: as like as LEAST_COSINE, few differ."""
+
 _LINKED = [KINDS[kind] for kind in RECALLED_KINDS]
 _BEGINNING: Final = UUID(int=0)
 _HEADER: Final = 4
-"""Bytes before the numbers in what ``halfvec_send`` and ``vector_send`` give: the dimension, and two unused."""
+"""Bytes before the numbers in what ``halfvec_send`` and ``vector_send`` give: the dimension, and two unused. And before
+the signs in what ``varbit_send`` gives: how many they are."""
 
 
 class Like(NamedTuple):
@@ -73,24 +79,64 @@ class Likeness:
         return row is not None and row[0] <= MOST_TRACES
 
     async def _few(self, session: ReadSession, trace_ids: Sequence[UUID]) -> list[Like]:
-        query = SQL.text("likest", column=self._model.column, model=self._model.id)
-        parameters = (list(trace_ids), self._user_id, self._user_id, _LINKED, NEAREST, 1 - LEAST_COSINE)
-        return [Like(*row) for row in await session.fetch(query, parameters)]
+        literals: dict[str, int | str] = {"column": self._model.column, "model": self._model.id}
+        whose = (list(trace_ids), self._user_id, self._user_id, _LINKED)
+        query = SQL.text("likest", **literals)
+        hot = [Like(*row) for row in await session.fetch(query, (*whose, NEAREST, 1 - LEAST_COSINE))]
+        query = SQL.text("likest_warm", type=self._model.type, **literals)
+        # After the others: what becomes warm meanwhile is found twice, and not missed.
+        rows = await session.fetch(query, (*whose, CANDIDATES))
+        if not rows:
+            return hot
+        own, older = self._numbers([row[1] for row in rows]), self._decoded([row[3] for row in rows])
+        cosines = np.einsum("ij,ij->i", own, older).tolist()
+        warm = [Like(row[0], row[2], cosine) for row, cosine in zip(rows, cosines, strict=True)]
+        return likest([*hot, *(one for one in warm if one.cosine >= LEAST_COSINE)])
 
     async def _fetch(self, session: ReadSession) -> None:
         """The vectors of traces that came since the last time."""
         query = SQL.text("beginnings", column=self._model.column, type=self._model.type, model=self._model.id)
-        rows = await session.fetch(query, (self._user_id, _LINKED, self._last))
+        rows = await session.fetch(query, (self._user_id, _LINKED, self._last) * 2)
         if not rows:
             return
-        number = ">f2" if self._model.precision == "fp16" else ">f4"
-        table = np.frombuffer(b"".join(row[1] for row in rows), dtype=np.uint8).reshape(len(rows), -1)
-        vectors = np.ascontiguousarray(table[:, _HEADER:]).view(number).astype(np.float32)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        self._vectors = np.concatenate([self._vectors, vectors / np.maximum(lengths, 1e-12)])
+        warm = np.array([row[1] is None for row in rows])
+        vectors = np.empty((len(rows), self._model.dim), dtype=np.float32)
+        vectors[~warm] = self._numbers([row[1] for row in rows if row[1] is not None])
+        vectors[warm] = self._decoded([row[2] for row in rows if row[1] is None])
+        self._vectors = np.concatenate([self._vectors, vectors])
         for row in rows:
             self._places[row[0]] = len(self._places)
         self._last = rows[-1][0]
+
+    def _numbers(self, sent: Sequence[bytes]) -> npt.NDArray[np.float32]:
+        """Vectors of unit length, as PostgreSQL sends them."""
+        number = np.dtype(">f2" if self._model.precision == "fp16" else ">f4")
+        table = _table(sent, _HEADER + number.itemsize * self._model.dim)
+        vectors = np.ascontiguousarray(table[:, _HEADER:]).view(number).astype(np.float32)
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return vectors
+
+    def _decoded(self, sent: Sequence[bytes]) -> npt.NDArray[np.float32]:
+        """The same of codes and signs, with the number of these between them."""
+        dim = self._model.dim
+        codes, signs = code_bytes(dim), bit_bytes(dim)
+        table = _table(sent, codes + _HEADER + signs)
+        return restore(
+            unpack(np.ascontiguousarray(table[:, :codes]), np.ascontiguousarray(table[:, codes + _HEADER :]), dim)
+        )
+
+
+def _table(sent: Sequence[bytes], width: int) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(b"".join(sent), dtype=np.uint8).reshape(len(sent), width)
+
+
+def likest(found: Sequence[Like]) -> list[Like]:
+    """Of each trace the NEAREST likest, each once. Pure."""
+    kept: dict[tuple[UUID, UUID], Like] = {}
+    for one in sorted(found, key=attrgetter("cosine"), reverse=True):
+        if sum(trace_id == one.trace_id for trace_id, _ in kept) < NEAREST:
+            kept.setdefault((one.trace_id, one.older), one)
+    return list(kept.values())
 
 
 def nearest(

@@ -53,7 +53,10 @@ CROSS JOIN LATERAL reverie_bm25(
 CROSS JOIN LATERAL (
     SELECT y.content FROM memory_body y WHERE y.user_id = u.user_id AND y.trace_id = r.trace_id LIMIT 1
 ) b
-WHERE strpos(left(b.content, %b), n.name) > 0
+CROSS JOIN LATERAL (
+    SELECT m.deleted_at FROM memory_trace m WHERE m.user_id = u.user_id AND m.id = r.trace_id LIMIT 1
+) t
+WHERE strpos(left(b.content, %b), n.name) > 0 AND t.deleted_at IS NULL
 
 -- name: likest
 -- The older traces whose beginnings are most like those of these, exactly, from the covering index of the model.
@@ -62,28 +65,56 @@ FROM unnest(%b::uuid[]) AS n (id)
 CROSS JOIN LATERAL (
     SELECT q.{column} AS vector FROM memory_embedding q
     WHERE q.user_id = %b AND q.trace_id = n.id AND q.head = 0 AND q.model_id = {model} AND q.piece = 0
+      AND q.{column} IS NOT NULL
 ) own
 CROSS JOIN LATERAL (
     SELECT e.trace_id, e.{column} <=> own.vector AS distance
     FROM memory_embedding e
-    WHERE e.model_id = {model} AND e.user_id = %b AND e.head IN (0) AND e.piece = 0 AND e.kind = ANY(%b::smallint[])
+    WHERE e.model_id = {model} AND e.{column} IS NOT NULL AND e.user_id = %b AND e.head IN (0) AND e.piece = 0 AND e.kind = ANY(%b::smallint[])
       AND e.trace_id < n.id
     ORDER BY distance
     LIMIT %b
 ) s
 WHERE s.distance <= %b
 
+-- name: likest_warm
+-- The warm ones among which the likest are, by their signs: with what the traces are themselves, as `beginnings` has it.
+SELECT n.id, {type}_send(own.vector), s.trace_id, s.codes
+FROM unnest(%b::uuid[]) AS n (id)
+CROSS JOIN LATERAL (
+    SELECT q.{column} AS vector FROM memory_embedding q
+    WHERE q.user_id = %b AND q.trace_id = n.id AND q.head = 0 AND q.model_id = {model} AND q.piece = 0
+      AND q.{column} IS NOT NULL
+) own
+CROSS JOIN LATERAL (
+    SELECT c.trace_id, c.codes || varbit_send(c.bits) AS codes
+    FROM (
+        SELECT e.trace_id, e.codes, e.bits
+        FROM memory_embedding e
+        WHERE e.model_id = {model} AND e.codes IS NOT NULL AND e.user_id = %b AND e.head IN (0) AND e.piece = 0
+          AND e.kind = ANY(%b::smallint[]) AND e.trace_id < n.id
+        ORDER BY e.bits <~> (SELECT binary_quantize(own.vector))
+        LIMIT %b
+    ) c
+) s
+
 -- name: size
 -- How many traces a user has; none is told by the vectors of a model that is not the store's own (yet, or any more).
 SELECT u.traces FROM memory_user u WHERE u.user_id = %b AND EXISTS (SELECT FROM model WHERE id = {model} AND active)
 
 -- name: beginnings
--- The vectors of the beginnings of a user's traces after one, in order, as PostgreSQL sends them.
-SELECT e.trace_id, {type}_send(e.{column})
+-- The vectors of the beginnings of a user's traces after one, in order, as PostgreSQL sends them: what is warm has codes
+-- with signs in their place.
+SELECT e.trace_id, {type}_send(e.{column}) AS vector, NULL::bytea AS codes
 FROM memory_embedding e
-WHERE e.model_id = {model} AND e.user_id = %b AND e.head IN (0) AND e.piece = 0 AND e.kind = ANY(%b::smallint[])
-  AND e.trace_id > %b
-ORDER BY e.trace_id
+WHERE e.model_id = {model} AND e.{column} IS NOT NULL AND e.user_id = %b AND e.head IN (0) AND e.piece = 0
+  AND e.kind = ANY(%b::smallint[]) AND e.trace_id > %b
+UNION ALL
+SELECT w.trace_id, NULL, w.codes || varbit_send(w.bits)
+FROM memory_embedding w
+WHERE w.model_id = {model} AND w.codes IS NOT NULL AND w.user_id = %b AND w.head IN (0) AND w.piece = 0
+  AND w.kind = ANY(%b::smallint[]) AND w.trace_id > %b
+ORDER BY trace_id
 
 -- name: as_they_were
 -- Those that are still as they were read; the user is locked.
@@ -129,8 +160,8 @@ WHERE e.user_id = %b AND e.type = ANY(%b::text[]) AND (e.src = g.id OR e.dst = g
 INSERT INTO memory_edge AS e (space_id, user_id, src, dst, type, weight, ts)
 SELECT %b, s.user_id, s.id, d.id, g.type, g.weight, %b
 FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::real[]) AS g (src, dst, type, weight)
-JOIN memory_trace s ON s.user_id = %b AND s.id = g.src
-JOIN memory_trace d ON d.user_id = s.user_id AND d.id = g.dst
+JOIN memory_trace s ON s.user_id = %b AND s.id = g.src AND s.deleted_at IS NULL
+JOIN memory_trace d ON d.user_id = s.user_id AND d.id = g.dst AND d.deleted_at IS NULL
 ON CONFLICT (user_id, src, dst, type) DO UPDATE SET weight = excluded.weight
 WHERE e.weight <> excluded.weight
 

@@ -5,6 +5,14 @@
 SELECT identity, id, digest FROM memory_trace
 WHERE user_id = %b AND identity = ANY(%b) AND deleted_at IS NULL
 
+-- name: buried
+-- Which of these hashes are those of forgotten traces.
+SELECT hash FROM tombstone WHERE user_id = %b AND hash = ANY(%b)
+
+-- name: lift_tombstones
+-- The row stays, so that a receipt can be verified: it says what went, and refuses nothing any more.
+UPDATE tombstone SET hash = NULL WHERE user_id = %b AND hash = ANY(%b)
+
 -- name: raise_version
 -- Locks the user, so that `next` edges and counts cannot race, and raises its version. A version begins with the
 -- milliseconds of its time, so that a user who was forgotten and comes back never sees an old version again.
@@ -24,26 +32,33 @@ WITH given AS MATERIALIZED (
     SELECT * FROM unnest(
         %b::uuid[], %b::text[], %b::smallint[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
         %b::timestamptz[], %b::real[], %b::boolean[], %b::bytea[], %b::bytea[], %b::boolean[], %b::jsonb[],
-        %b::jsonb[], %b::text[], %b::boolean[]
+        %b::jsonb[], %b::text[], %b::boolean[], %b::timestamptz[]
     ) AS g (id, kind, kind_code, role, speaker, conversation_id, external_id, language,
             occurred_at, salience, salience_given, identity, digest, vectors, source,
-            meta, content, supplied)
+            meta, content, supplied, expires_at)
 ),
 scope AS (SELECT %b::uuid AS space_id, %b::uuid AS user_id, %b::timestamptz AS now),
+-- What was forgotten; of a user who has forgotten nothing, no hash is looked up.
+refused AS MATERIALIZED (
+    SELECT DISTINCT h.id
+    FROM scope s, unnest(%b::uuid[], %b::bytea[]) AS h (id, hash),
+         LATERAL (SELECT FROM tombstone x WHERE x.user_id = s.user_id AND x.hash = h.hash LIMIT 1) found
+    WHERE EXISTS (SELECT FROM tombstone x, scope u WHERE x.user_id = u.user_id AND x.hash IS NOT NULL)
+),
 -- The user is locked, so what is fresh here is so when it is stored.
 fresh AS MATERIALIZED (
     SELECT g.* FROM given g, scope s
-    WHERE g.identity IS NULL OR NOT EXISTS (
+    WHERE (g.identity IS NULL OR NOT EXISTS (
         SELECT FROM memory_trace t
         WHERE t.user_id = s.user_id AND t.identity = g.identity AND t.deleted_at IS NULL
-    )
+    )) AND g.id NOT IN (SELECT r.id FROM refused r)
 ),
 chained AS (
     SELECT g.id, coalesce(
         lag(g.id) OVER (PARTITION BY g.conversation_id ORDER BY g.id),
         -- The end of the chain, which need not be the newest id: a batch that was encoded for long has older ones.
         (SELECT t.id FROM memory_trace t
-         WHERE t.user_id = s.user_id AND t.conversation_id = g.conversation_id
+         WHERE t.user_id = s.user_id AND t.conversation_id = g.conversation_id AND t.deleted_at IS NULL
            AND NOT EXISTS (SELECT FROM memory_edge e
                            WHERE e.user_id = t.user_id AND e.src = t.id AND e.type = 'next')
          ORDER BY t.id DESC LIMIT 1)
@@ -54,10 +69,10 @@ chained AS (
 stored AS (
     INSERT INTO memory_trace (space_id, user_id, id, kind, role, speaker, conversation_id, external_id, language,
                               length, created_at, occurred_at, salience, salience_given, identity, digest, vectors,
-                              source, meta, follows, asks, supplied)
+                              source, meta, follows, asks, supplied, expires_at)
     SELECT s.space_id, s.user_id, g.id, g.kind, g.role, g.speaker, g.conversation_id, g.external_id, g.language,
            length(g.content), s.now, g.occurred_at, g.salience, g.salience_given, g.identity, g.digest, g.vectors,
-           g.source, g.meta, c.follows, g.content ~ '[?？؟]', g.supplied
+           g.source, g.meta, c.follows, g.content ~ '[?？؟]', g.supplied, g.expires_at
     FROM fresh g LEFT JOIN chained c USING (id), scope s
     ON CONFLICT (user_id, identity) WHERE deleted_at IS NULL DO NOTHING
     RETURNING id, follows
@@ -103,7 +118,7 @@ counted AS (
     WHERE u.user_id = %b
 )
 -- Looked up one by one, and only where nothing was stored: as a join it may read every trace of the store.
-SELECT g.id, stored.id IS NOT NULL, t.id, t.digest
+SELECT g.id, stored.id IS NOT NULL, t.id, t.digest, g.id IN (SELECT r.id FROM refused r)
 FROM given g
 LEFT JOIN stored USING (id)
 LEFT JOIN LATERAL (
@@ -135,13 +150,15 @@ SELECT g.space_id, g.user_id, g.id, g.head, {model}, g.piece, g.kind, g.happened
 FROM given g
 ORDER BY mod(mod(g.place - 1, 9), 2), g.place
 ON CONFLICT (user_id, trace_id, head, model_id, piece) DO UPDATE
-SET {column} = excluded.{column}, bits = excluded.bits, kind = excluded.kind, happened_at = excluded.happened_at,
-    begins = excluded.begins, ends = excluded.ends
+SET {column} = excluded.{column}, codes = NULL, bits = excluded.bits, kind = excluded.kind,
+    happened_at = excluded.happened_at, begins = excluded.begins, ends = excluded.ends
 
 -- name: situate
 -- The head `situation` of traces, and of those before and after them: the mean of each one's vector, counted twice, and
 -- of its neighbours' of the same day. Each model's own vectors, or those of one alone. Unless {fresh}, only what has a
 -- vector of this head gets it anew. OFFSET 0 keeps each a look-up by key, whatever the statistics say.
+-- What is warm has no vector: it is left out of the mean of a neighbour that was written or changed late, and what it
+-- has of this head stays as it is while its own text does.
 WITH given AS MATERIALIZED (SELECT DISTINCT unnest(%b::uuid[]) AS id),
 around AS MATERIALIZED (
     SELECT id FROM given
@@ -180,7 +197,8 @@ parts AS (
 made AS MATERIALIZED (
     SELECT p.id, v.model_id, l2_normalize(avg(v.vec)) AS vec, l2_normalize(avg(v.vec_fp32)) AS vec_fp32
     FROM parts p, LATERAL (SELECT e.model_id, e.vec, e.vec_fp32 FROM memory_embedding e
-                           WHERE e.user_id = %b AND e.trace_id = p.part AND e.head = 0 AND e.piece = 0 {only} OFFSET 0) v
+                           WHERE e.user_id = %b AND e.trace_id = p.part AND e.head = 0 AND e.piece = 0
+                             AND e.codes IS NULL {only} OFFSET 0) v
     GROUP BY p.id, v.model_id
     -- Not where neighbours alone have a vector, nor where all cancel one another out.
     HAVING bool_or(p.part = p.id) AND coalesce(l2_norm(avg(v.vec)), vector_norm(avg(v.vec_fp32))) > 0
@@ -189,6 +207,11 @@ gone AS (
     DELETE FROM memory_embedding e USING seen s
     WHERE e.user_id = s.user_id AND e.trace_id = s.id AND e.head = 1 {only}
       AND NOT EXISTS (SELECT FROM made m WHERE m.id = e.trace_id AND m.model_id = e.model_id)
+      AND NOT (s.situated AND EXISTS (
+          SELECT FROM memory_embedding o
+          WHERE o.user_id = s.user_id AND o.trace_id = s.id AND o.head = 0 AND o.model_id = e.model_id AND o.piece = 0
+            AND o.codes IS NOT NULL
+      ))
 )
 INSERT INTO memory_embedding (space_id, user_id, trace_id, head, model_id, piece, kind, happened_at, vec, vec_fp32,
                               bits)
@@ -196,7 +219,7 @@ SELECT b.space_id, b.user_id, m.id, 1, m.model_id, 0, b.kind, b.happened_at, m.v
        coalesce(binary_quantize(m.vec), binary_quantize(m.vec_fp32))
 FROM made m, LATERAL (SELECT y.* FROM memory_body y WHERE y.user_id = %b AND y.trace_id = m.id OFFSET 0) b
 ON CONFLICT (user_id, trace_id, head, model_id, piece) DO UPDATE
-SET vec = excluded.vec, vec_fp32 = excluded.vec_fp32, bits = excluded.bits, kind = excluded.kind,
+SET vec = excluded.vec, vec_fp32 = excluded.vec_fp32, codes = NULL, bits = excluded.bits, kind = excluded.kind,
     happened_at = excluded.happened_at
 
 -- name: neighbours
@@ -219,6 +242,8 @@ FROM (
         SELECT coalesce(array_agg(e.head * 2 + e.piece), ARRAY[]::integer[]) AS there FROM memory_embedding e
         WHERE e.user_id = t.user_id AND e.trace_id = t.id AND e.model_id = {model} AND e.piece < 2
     ) e
+    -- What is cold is not encoded again; here, so that it takes no place of others.
+    CROSS JOIN LATERAL (SELECT FROM memory_body y WHERE y.user_id = t.user_id AND y.trace_id = t.id LIMIT 1) told
     WHERE t.id = wanted.id AND t.deleted_at IS NULL AND t.vectors
       AND (0 <> ALL(e.there) OR (t.length > %b AND 1 <> ALL(e.there) AND NOT t.supplied)
            OR (%b AND 4 <> ALL(e.there)))
@@ -249,21 +274,28 @@ AND e.model_id = {model}
 SELECT name FROM model WHERE id = %b AND wanted
 
 -- name: get_trace
+-- Of a cold one there is no content here.
 SELECT t.id, u.external_id, t.external_id, b.content, t.kind, t.role, t.speaker, t.conversation_id, t.language,
        t.length, t.created_at, t.occurred_at, t.happened_at, t.updated_at, t.salience, t.pinned, t.vectors, t.source,
-       t.meta
+       t.meta, t.expires_at,
+       -- A text that stands in a cold partition was brought back, or came late.
+       coalesce((SELECT CASE p.tier WHEN 'hot' THEN 'hot' ELSE 'warm' END FROM memory_partition p
+                 WHERE p.parent = 'memory_embedding' AND p.lower <= t.id ORDER BY p.lower DESC LIMIT 1), 'hot')
 FROM memory_trace t
 JOIN memory_user u ON u.user_id = t.user_id
-JOIN memory_body b ON b.user_id = t.user_id AND b.trace_id = t.id
+LEFT JOIN LATERAL (SELECT y.content FROM memory_body y WHERE y.user_id = t.user_id AND y.trace_id = t.id LIMIT 1) b ON true
 WHERE t.user_id = %b AND t.id = %b AND t.deleted_at IS NULL
 
 -- name: list_traces
 SELECT t.id, u.external_id, t.external_id, b.content, t.kind, t.role, t.speaker, t.conversation_id, t.language,
        t.length, t.created_at, t.occurred_at, t.happened_at, t.updated_at, t.salience, t.pinned, t.vectors, t.source,
-       t.meta
+       t.meta, t.expires_at,
+       -- A text that stands in a cold partition was brought back, or came late.
+       coalesce((SELECT CASE p.tier WHEN 'hot' THEN 'hot' ELSE 'warm' END FROM memory_partition p
+                 WHERE p.parent = 'memory_embedding' AND p.lower <= t.id ORDER BY p.lower DESC LIMIT 1), 'hot')
 FROM memory_trace t
 JOIN memory_user u ON u.user_id = t.user_id
-JOIN memory_body b ON b.user_id = t.user_id AND b.trace_id = t.id
+LEFT JOIN LATERAL (SELECT y.content FROM memory_body y WHERE y.user_id = t.user_id AND y.trace_id = t.id LIMIT 1) b ON true
 WHERE t.user_id = %b AND t.deleted_at IS NULL
   AND (%b::uuid IS NULL OR t.id < %b::uuid)
   AND (%b::text IS NULL OR t.kind = %b::text)
@@ -276,7 +308,8 @@ LIMIT %b
 UPDATE memory_trace
 SET kind = %b, role = %b, speaker = %b, conversation_id = %b, external_id = %b, language = %b, length = %b,
     occurred_at = %b, salience = %b, salience_given = salience_given OR %b, identity = %b, digest = %b, vectors = %b,
-    source = %b, meta = %b, asks = %b ~ '[?？؟]', supplied = supplied AND %b, updated_at = %b
+    source = %b, meta = %b, asks = %b ~ '[?？؟]', supplied = supplied AND %b, expires_at = %b,
+    updated_at = %b
 WHERE user_id = %b AND id = %b AND deleted_at IS NULL AND updated_at IS NOT DISTINCT FROM %b
 RETURNING id
 
@@ -295,7 +328,37 @@ SET words = u.words + body.words - before.words,
     languages = ARRAY(SELECT unnest(u.languages) UNION SELECT t.language ORDER BY 1)
 FROM before, body JOIN memory_trace t ON t.user_id = body.user_id AND t.id = body.trace_id
 WHERE u.user_id = %b
+RETURNING u.user_id
 
+-- name: bring_back
+-- A cold trace as it lay in its file, in the form of warm ones, before it is changed; the user is locked, and counts its
+-- words already. Its words are only counted here: whoever changes it writes them anew.
+WITH trace AS MATERIALIZED (
+    SELECT t.space_id, t.user_id, t.id, t.happened_at FROM memory_trace t WHERE t.user_id = %b AND t.id = %b
+),
+body AS (
+    INSERT INTO memory_body (space_id, user_id, trace_id, kind, happened_at, words, content, lexemes)
+    SELECT t.space_id, t.user_id, t.id, %b::smallint, t.happened_at, %b::integer, %b::text, ''::tsvector FROM trace t
+    ON CONFLICT DO NOTHING
+)
+INSERT INTO memory_embedding (space_id, user_id, trace_id, head, model_id, piece, kind, happened_at, begins, ends, codes,
+                              bits)
+SELECT t.space_id, t.user_id, t.id, v.head, m.id, v.piece, %b::smallint, t.happened_at, v.begins, v.ends, v.codes,
+       v.bits::bit varying
+FROM trace t
+JOIN model m ON m.id = %b
+CROSS JOIN unnest(%b::smallint[], %b::integer[], %b::integer[], %b::integer[], %b::bytea[], %b::text[])
+    AS v (head, piece, begins, ends, codes, bits)
+ON CONFLICT DO NOTHING
+
+-- name: leave_cold
+-- What a file holds of a trace is not what it says any more: the file is written anew without it.
+WITH gone AS (
+    DELETE FROM memory_digest WHERE user_id = %b AND trace_id = %b RETURNING space_id, user_id, trace_id, segment_id
+)
+INSERT INTO cold_removal (space_id, user_id, trace_id, segment_id, created_at)
+SELECT g.space_id, g.user_id, g.trace_id, g.segment_id, %b FROM gone g
+ON CONFLICT DO NOTHING
 -- name: change_vectors
 UPDATE memory_embedding SET kind = %b, happened_at = %b WHERE user_id = %b AND trace_id = %b
 
@@ -320,7 +383,7 @@ WITH joined AS (
     INSERT INTO memory_edge (space_id, user_id, src, dst, type, weight, ts)
     SELECT t.space_id, t.user_id, t.id, %b, 'next', 1, %b
     FROM memory_trace t
-    WHERE t.user_id = %b AND t.conversation_id = %b AND t.id <> %b
+    WHERE t.user_id = %b AND t.conversation_id = %b AND t.id <> %b AND t.deleted_at IS NULL
       AND NOT EXISTS (SELECT FROM memory_edge e WHERE e.user_id = t.user_id AND e.src = t.id AND e.type = 'next')
     ORDER BY t.id DESC LIMIT 1
     RETURNING user_id, src, dst

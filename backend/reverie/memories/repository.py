@@ -8,12 +8,13 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from reverie.core.database import Connection, ReadSession, Row, WriteSession, as_vector
+from reverie.core.database import Connection, ReadSession, Row, Trip, WriteSession, as_vector
 from reverie.core.ids import milliseconds
 from reverie.core.kinds import HEADS, KINDS
 from reverie.core.queries import Queries
 from reverie.embedding.heads import SITUATED_LENGTH
 from reverie.embedding.protocol import FloatArray
+from reverie.memories.cold import Whole
 from reverie.memories.model import Model
 
 SQL = Queries("reverie.memories")
@@ -40,6 +41,9 @@ class NewTrace:
     source: dict[str, Any] | None
     meta: dict[str, Any]
     supplied: bool = False
+    expires_at: datetime | None = None
+    refusing: Sequence[bytes] = ()
+    """The hashes of tombstones that would refuse it."""
 
 
 class Vector(NamedTuple):
@@ -70,19 +74,34 @@ class Unembedded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a new trace: stored, or the trace that was there already and the digest of its content."""
+    """What became of a new trace: stored, or the trace that was there already and the digest of its content.
+
+    ``forgotten``: a tombstone refuses it.
+    """
 
     stored: bool
     existing_id: UUID | None
     existing_digest: bytes | None
+    forgotten: bool = False
 
 
-async def known_identities(
-    session: ReadSession, user_id: UUID, identities: Sequence[bytes]
-) -> dict[bytes, tuple[UUID, bytes]]:
-    """identity → (trace id, digest) of those that are remembered already."""
+async def known(
+    session: Trip, user_id: UUID, identities: Sequence[bytes], hashes: Sequence[bytes]
+) -> tuple[dict[bytes, tuple[UUID, bytes]], set[bytes]]:
+    """What there is of traces that come, in one round trip.
+
+    Returns:
+        identity → (trace id, digest) of those that are remembered already; which hashes are of forgotten ones.
+    """
+    forgotten = await session.send(SQL["buried"], (user_id, list(hashes)))
     rows = await session.fetch(SQL["known_identities"], (user_id, list(identities)))
-    return {bytes(row[0]): (row[1], bytes(row[2])) for row in rows}
+    found = {bytes(row[0]) for row in await forgotten.fetchall()}
+    return {bytes(row[0]): (row[1], bytes(row[2])) for row in rows}, found
+
+
+async def lift_tombstones(session: WriteSession, user_id: UUID, hashes: Sequence[bytes]) -> None:
+    """Lets forgotten traces be remembered again."""
+    await session.execute(SQL["lift_tombstones"], (user_id, list(hashes)))
 
 
 async def raise_version(session: WriteSession, space_id: UUID, user_id: UUID, external_id: str, now: datetime) -> None:
@@ -113,11 +132,14 @@ async def write_traces(
         [t.salience_given for t in traces], [t.identity for t in traces], [t.digest for t in traces],
         [t.vectors for t in traces], [None if t.source is None else Jsonb(t.source) for t in traces],
         [Jsonb(t.meta) for t in traces], [t.content for t in traces], [t.supplied for t in traces],
+        [t.expires_at for t in traces],
     )  # fmt: skip
     ids, values = [trace_id for trace_id, _ in vectors], [as_vector(vector, model.precision) for _, vector in vectors]
-    parameters = (*columns, space_id, user_id, now, ids, values, user_id, user_id)
+    refusing = [(trace.id, one) for trace in traces for one in trace.refusing]
+    hashes = ([trace_id for trace_id, _ in refusing], [one for _, one in refusing])
+    parameters = (*columns, space_id, user_id, now, *hashes, ids, values, user_id, user_id)
     rows = await session.fetch(query, parameters)
-    return {row[0]: Written(row[1], row[2], None if row[3] is None else bytes(row[3])) for row in rows}
+    return {row[0]: Written(row[1], row[2], None if row[3] is None else bytes(row[3]), row[4]) for row in rows}
 
 
 async def write_vectors(session: WriteSession, user_id: UUID, vectors: Sequence[Vector], model: Model) -> None:
@@ -230,7 +252,7 @@ async def matched_texts(
 
 
 async def get_trace(session: ReadSession, user_id: UUID, trace_id: UUID) -> Row | None:
-    """A trace with its body, in the order of :func:`reverie.memories.service.trace_out`."""
+    """A trace with its body, in the order of :func:`reverie.memories.service.trace_out`; without content if cold."""
     return await session.fetch_one(SQL["get_trace"], (user_id, trace_id))
 
 
@@ -258,20 +280,37 @@ async def change_trace(
         changed.kind, changed.role, changed.speaker, changed.conversation_id, changed.external_id, changed.language,
         len(changed.content), changed.occurred_at, changed.salience, changed.salience_given, changed.identity,
         changed.digest, changed.vectors, None if changed.source is None else Jsonb(changed.source),
-        Jsonb(changed.meta), changed.content, changed.supplied, now, user_id, changed.id, read_at,
+        Jsonb(changed.meta), changed.content, changed.supplied, changed.expires_at, now, user_id, changed.id,
+        read_at,
     )  # fmt: skip
     return bool(await session.fetch(SQL["change_trace"], parameters))
 
 
-async def change_body(session: WriteSession, user_id: UUID, changed: NewTrace, happened_at: datetime) -> None:
-    """Replaces the text of a trace, and counts its words anew."""
+async def bring_back(session: WriteSession, user_id: UUID, changed: NewTrace, cold: Whole) -> None:
+    """Writes what a file holds of a cold trace that is being changed, as warm rows."""
+    kind = KINDS[changed.kind]
+    heads, pieces, begins, ends, codes, bits = zip(*cold.vectors, strict=True) if cold.vectors else ((),) * 6
+    parameters = (
+        user_id, changed.id, kind, cold.words, cold.content, kind, cold.model_id, list(heads), list(pieces),
+        list(begins), list(ends), list(codes), list(bits),
+    )  # fmt: skip
+    await session.execute(SQL["bring_back"], parameters)
+
+
+async def leave_cold(session: WriteSession, user_id: UUID, trace_id: UUID, now: datetime) -> None:
+    """Notes that what a file holds of a trace, if one does, must go."""
+    await session.execute(SQL["leave_cold"], (user_id, trace_id, now))
+
+
+async def change_body(session: WriteSession, user_id: UUID, changed: NewTrace, happened_at: datetime) -> bool:
+    """Replaces the text of a trace, and counts its words anew; False where it has none in PostgreSQL."""
     kind = KINDS[changed.kind]
     parameters = (
         user_id, changed.id, kind, happened_at, changed.content, changed.language, changed.content, happened_at,
         user_id, changed.id, user_id,
     )  # fmt: skip
-    await session.execute(SQL["change_body"], parameters)
     await session.execute(SQL["change_vectors"], (kind, happened_at, user_id, changed.id))
+    return bool(await session.fetch(SQL["change_body"], parameters))
 
 
 async def move_trace(

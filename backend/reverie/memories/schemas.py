@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from reverie.core import clock
 from reverie.core.errors import WrongField
 from reverie.core.http import Answer, Schema, given
 from reverie.core.paging import PageQuery, cursor_field
@@ -21,6 +22,13 @@ def _as_kept(salience: float) -> float:
     return round(salience, 6)
 
 
+def _to_come(moment: datetime) -> datetime:
+    if moment <= clock.now():
+        raise ValueError("takes a time that is still to come")
+    return moment
+
+
+Expiry = Annotated[Moment, AfterValidator(_to_come)]
 Salience = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True), AfterValidator(_as_kept)]
 Vector = Annotated[
     Any,
@@ -32,6 +40,9 @@ Vector = Annotated[
     ),
 ]
 MOST_TRACES = 1000
+Force = Annotated[
+    bool, Field(strict=True, description="Remember it although it was forgotten: its tombstone is lifted.")
+]
 
 
 class TraceIn(Schema):
@@ -44,11 +55,13 @@ class TraceIn(Schema):
     conversation_id: Identifier | None = None
     external_id: Identifier | None = None
     occurred_at: Moment | None = None
+    expires_at: Expiry | None = None
     salience: Salience | None = None
     embedding: Vector = None
     language: Language | None = None
     source: JsonObject | None = None
     meta: JsonObject | None = None
+    force: Force = False
 
 
 def _joined(content: object) -> object:
@@ -96,6 +109,7 @@ class MessageIn(Schema):
         ),
     ]
     name: Text | None = None
+    expires_at: Expiry | None = None
 
 
 def _several(model: str) -> WithJsonSchema:
@@ -112,6 +126,7 @@ class RememberIn(Schema):
 
     user_id: Identifier
     conversation_id: Identifier | None = None
+    force: Force = False
     traces: Annotated[list[Any] | None, Field(min_length=1, max_length=MOST_TRACES), _several("TraceIn")] = None
     messages: Annotated[list[Any] | None, Field(min_length=1, max_length=MOST_TRACES), _several("MessageIn")] = None
 
@@ -133,13 +148,17 @@ class RememberQuery(Schema):
 
 
 class TraceAnswer(Answer):
-    """What became of one trace. ``vectors``: stored, pending (made in the background) or skipped (salience too low)."""
+    """What became of one trace. ``vectors``: stored, pending (made in the background) or skipped (salience too low).
+
+    ``reason`` says for programs why it was rejected, where that is because it was forgotten.
+    """
 
     trace_id: UUID | None
     external_id: str | None
     status: Literal["stored", "duplicate", "rejected"]
     vectors: Literal["stored", "pending", "skipped"] | None = None
     error: str | None = None
+    reason: Literal["forgotten"] | None = None
 
 
 class RememberOut(Answer):
@@ -166,13 +185,13 @@ class TracesQuery(PageQuery):
     ] = None
 
 
-class TraceOut(Answer):
-    """A trace."""
+class ListedTrace(Answer):
+    """A trace of a list. ``content`` is null where it is cold (``tier``) and its file cannot be read at the moment."""
 
     trace_id: UUID
     user_id: str
     external_id: str | None
-    content: str
+    content: str | None
     kind: Kind
     role: Role | None
     speaker: str | None
@@ -183,6 +202,7 @@ class TraceOut(Answer):
     occurred_at: datetime | None
     happened_at: datetime
     updated_at: datetime | None
+    expires_at: datetime | None
     salience: float
     pinned: bool
     vectors: bool
@@ -191,10 +211,16 @@ class TraceOut(Answer):
     tier: str
 
 
+class TraceOut(ListedTrace):
+    """A trace."""
+
+    content: str
+
+
 class TracePage(Answer):
     """A page of traces, newest first."""
 
-    items: list[TraceOut]
+    items: list[ListedTrace]
     next_cursor: str | None
 
 
@@ -222,6 +248,7 @@ class TracePatch(Schema):
     conversation_id: Identifier | None = None
     external_id: Identifier | None = None
     occurred_at: Moment | None = None
+    expires_at: Expiry | None = None
     salience: Salience | None = None
     language: Language | None = None
     source: JsonObject | None = None

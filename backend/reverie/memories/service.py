@@ -4,17 +4,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import psycopg
 from pydantic import TypeAdapter, ValidationError
 
 from reverie.auth.principal import Principal
+from reverie.cold.service import ColdService
 from reverie.core import clock
 from reverie.core.config import Settings
 from reverie.core.database import Database, WriteSession, again
-from reverie.core.errors import Conflict, Invalid, NotFound
+from reverie.core.errors import Conflict, Forgotten, Invalid, NotFound, Unavailable
 from reverie.core.http import complaint
 from reverie.core.idempotency import Claim
 from reverie.core.ids import user_uuid, uuid7, uuid7s
@@ -22,18 +23,21 @@ from reverie.core.kinds import HEADS
 from reverie.core.limits import Limits, limits_from
 from reverie.core.paging import next_cursor
 from reverie.core.queue import Bell
+from reverie.core.secret import Secret
 from reverie.core.turns import Turns
 from reverie.embedding.encoder import Encoder
 from reverie.embedding.fit import supplied
 from reverie.embedding.heads import heads_for, semantic_text
 from reverie.embedding.protocol import FloatArray
-from reverie.memories import repository
+from reverie.memories import derived, repository
+from reverie.memories.cold import AWAY, ColdTraces
 from reverie.memories.embedding import EMBED, VectorMaker
 from reverie.memories.identity import digest, identity
 from reverie.memories.links import Linker
 from reverie.memories.model import Model
 from reverie.memories.repository import NewTrace, Vector, Written
 from reverie.memories.schemas import (
+    ListedTrace,
     MessageIn,
     RememberIn,
     RememberOut,
@@ -46,6 +50,7 @@ from reverie.memories.schemas import (
     UserOut,
     UserPage,
 )
+from reverie.memories.tombstones import Tombstones
 from reverie.operations import repository as operations
 from reverie.text.languages import detect
 from reverie.working.focus import Focus
@@ -55,6 +60,9 @@ MOST_WAITED_BYTES = 2 * 1024 * 1024
 """What is encoded before the answer; more is left to the worker."""
 
 DEFAULT_SALIENCE = 0.5
+
+FORGOTTEN: Final = "It was forgotten, and stays so; with force: true it is remembered all the same."
+"""What is said of a trace that comes again after it was forgotten."""
 
 _TRACE = TypeAdapter(TraceIn)
 _MESSAGE = TypeAdapter(MessageIn)
@@ -92,11 +100,22 @@ class Draft:
     def is_rejected(self) -> bool:
         return self.answer is not None and self.answer.status == "rejected"
 
-    def reject(self, error: str, external_id: str | None = None) -> None:
-        self.answer = TraceAnswer(trace_id=None, external_id=external_id, status="rejected", error=error)
+    def reject(self, error: str, external_id: str | None = None, reason: Literal["forgotten"] | None = None) -> None:
+        self.answer = TraceAnswer(trace_id=None, external_id=external_id, status="rejected", error=error, reason=reason)
+
+    def refuse_forgotten(self) -> None:
+        """A tombstone refuses it."""
+        self.reject(FORGOTTEN, None if self.trace is None else self.trace.external_id, "forgotten")
 
     def duplicate(self, trace_id: UUID, external_id: str | None) -> None:
         self.answer = TraceAnswer(trace_id=trace_id, external_id=external_id, status="duplicate")
+
+
+class WentCold(Conflict):
+    """The trace was moved to cold storage meanwhile; repeat the request."""
+
+    def __init__(self) -> None:
+        super().__init__("The trace was moved to cold storage meanwhile; repeat the request.")
 
 
 class MemoryService:
@@ -114,14 +133,17 @@ class MemoryService:
         focus: Focus,
         bell: Bell,
         make_partitions: Callable[[datetime], Awaitable[None]],
+        cold: ColdService,
     ) -> None:
         self._settings = settings
+        self._cold = ColdTraces(cold, settings.memory_cold_timeout_seconds)
         self._limits: Limits = limits_from(settings)
         self._database = database
         self._model = model
         self._focus = focus
         self._bell = bell
         self._make_partitions = make_partitions
+        self._tombstones = Tombstones(Secret.of(settings))
         self.linker = Linker(database, model, settings.memory_links)
         self.maker = VectorMaker(settings, database, encoder, model, bell, self.linker)
 
@@ -137,6 +159,7 @@ class MemoryService:
         drafts = await self._read(body)
         now = clock.now()
         await self._identify(principal, body, drafts, now)
+        lifted = self._recognise(principal, user_id, body, drafts)
         if any(draft.is_new and draft.to_encode for draft in drafts):
             await self._find_known(principal.space_id, user_id, drafts)
         new = [draft for draft in drafts if draft.is_new]
@@ -147,7 +170,7 @@ class MemoryService:
         failed = await self._encode(pending) if waited else False
 
         def write() -> Awaitable[tuple[int, RememberOut]]:
-            return self._write(principal, body, user_id, drafts, waited, failed, claim, now)
+            return self._write(principal, body, user_id, drafts, lifted, waited, failed, claim, now)
 
         try:
             status, out = await again(write)
@@ -166,21 +189,30 @@ class MemoryService:
 
         Raises:
             NotFound: the user has none of this id, whoever else has.
+            Unavailable: it is cold, and its text cannot be read.
         """
         async with self._database.reading(principal.space_id) as session:
             row = await repository.get_trace(session, user_uuid(principal.space_id, user), trace_id)
         if row is None:
             raise _no_trace(trace_id)
-        return trace_out(row)
+        if row[3] is not None:
+            return trace_out(row)
+        key = (user_uuid(principal.space_id, user), trace_id)
+        texts = await self._cold.texts(principal.space_id, [key])
+        if key not in texts:
+            raise Unavailable(AWAY)
+        return trace_out(row, texts[key])
 
     async def page(self, principal: Principal, query: TracesQuery) -> TracePage:
-        """Traces of a user, newest first."""
+        """Traces of a user, newest first; those that are cold without content where that cannot be read."""
         user_id = user_uuid(principal.space_id, query.user_id)
         async with self._database.reading(principal.space_id) as session:
             rows = await repository.list_traces(
                 session, user_id, query.before(), query.kind, query.conversation_id, query.limit
             )
-        items = [trace_out(row) for row in rows]
+        cold = [(user_id, row[0]) for row in rows if row[3] is None]
+        texts = await self._cold.texts(principal.space_id, cold)
+        items = [listed(row, texts.get((user_id, row[0]))) for row in rows]
         return TracePage(items=items, next_cursor=next_cursor([item.trace_id for item in items], query.limit))
 
     async def users(self, principal: Principal, before: tuple[datetime, UUID] | None, limit: int) -> UserPage:
@@ -199,9 +231,23 @@ class MemoryService:
         Raises:
             NotFound: the user has no such trace.
             Conflict: it would be the same as another trace, or somebody else changed it at the same moment.
+            Unavailable: it is cold, and what lies of it in a file cannot be read.
+        """
+        try:
+            return await self._patch(principal, user, trace_id, patch)
+        except WentCold:
+            # Between the look at it and the change; now it is seen as it is.
+            return await self._patch(principal, user, trace_id, patch)
+
+    async def _patch(self, principal: Principal, user: str, trace_id: UUID, patch: TracePatch) -> TraceOut:
+        """One attempt of :meth:`patch`.
+
+        Raises:
+            WentCold: its text left PostgreSQL meanwhile.
         """
         user_id = user_uuid(principal.space_id, user)
         before = await self.get(principal, user, trace_id)
+        cold = await self._cold.whole(principal.space_id, (user_id, trace_id)) if before.tier == "cold" else None
         changed = self._changed(principal, before, patch)
         said = semantic_text(before.content, before.speaker)
         # Else the vectors stay: they say the same, and may be the caller's own.
@@ -216,7 +262,12 @@ class MemoryService:
                 await repository.touch_version(session, principal.space_id, user_id, now)
                 if not await repository.change_trace(session, user_id, changed, now, before.updated_at):
                     raise Conflict("The trace was changed or forgotten meanwhile; read it again and repeat.")
-                await repository.change_body(session, user_id, changed, changed.occurred_at or before.created_at)
+                if cold is not None:
+                    await repository.bring_back(session, user_id, changed, cold)
+                await repository.leave_cold(session, user_id, trace_id, now)
+                happened_at = changed.occurred_at or before.created_at
+                if not await repository.change_body(session, user_id, changed, happened_at):
+                    raise WentCold
                 around = [trace_id]
                 if changed.conversation_id != before.conversation_id:
                     around += await repository.neighbours(session, user_id, around)
@@ -225,6 +276,7 @@ class MemoryService:
                 await self.maker.settle(session, user_id, around, changed=True)
                 if changed.content != before.content or changed.kind != before.kind:
                     await self.linker.leave_some(session, principal.space_id, user_id, [trace_id], now)
+                    await derived.note_changed(session, user_id, [trace_id], now)
                 if draft.vector is not None:
                     await self.maker.leave_for_others(session, principal.space_id, user_id, [trace_id], now)
                 if left:
@@ -277,7 +329,13 @@ class MemoryService:
         if body.traces is not None:
             return _TRACE.validate_python(raw, context=self._limits)
         message = _MESSAGE.validate_python(raw, context=self._limits)
-        return TraceIn.model_construct(content=message.content, role=message.role, speaker=message.name, kind="turn")
+        return TraceIn.model_construct(
+            content=message.content,
+            role=message.role,
+            speaker=message.name,
+            kind="turn",
+            expires_at=message.expires_at,
+        )
 
     async def _identify(self, principal: Principal, body: RememberIn, drafts: Sequence[Draft], now: datetime) -> None:
         """Fills in what was not given, and finds traces that are the same within the batch."""
@@ -297,6 +355,23 @@ class MemoryService:
                 draft.twin = twin
             else:
                 draft.reject("external_id stands twice in this batch, with different content.", trace.external_id)
+
+    def _recognise(self, principal: Principal, user_id: UUID, body: RememberIn, drafts: Sequence[Draft]) -> list[bytes]:
+        """By what each would be refused if it was forgotten; returns the tombstones that are to be lifted by force."""
+        lifted = list[bytes]()
+        for draft in drafts:
+            if not draft.is_new or draft.trace is None:
+                continue
+            trace = draft.trace
+            hashes = self._tombstones.refusing(
+                principal.identity_key, user_id, trace.identity, trace.digest,
+                (trace.kind, trace.role, trace.speaker, trace.conversation_id), len(trace.content),
+            )  # fmt: skip
+            if body.force or (draft.given is not None and draft.given.force):
+                lifted += hashes
+            else:
+                draft.trace = replace(trace, refusing=hashes)
+        return lifted
 
     def _new_trace(self, principal: Principal, conversation: str | None, given: TraceIn, trace_id: UUID) -> NewTrace:
         conversation_id = given.conversation_id or conversation
@@ -329,6 +404,7 @@ class MemoryService:
             source=given.source,
             meta=given.meta or {},
             supplied=given.embedding is not None,
+            expires_at=given.expires_at,
         )
 
     def _language_of(self, text: str) -> str:
@@ -336,20 +412,23 @@ class MemoryService:
         return told or self._settings.memory_language
 
     async def _find_known(self, space_id: UUID, user_id: UUID, drafts: Sequence[Draft]) -> None:
-        """Answers for traces that are remembered already, before anything is encoded for nothing.
+        """Answers for traces that are remembered or were forgotten, before anything is encoded for nothing.
 
         Where nothing is to be encoded the write itself finds them.
         """
-        open_drafts = [d for d in drafts if d.is_new and d.trace is not None and d.trace.identity is not None]
-        if not open_drafts:
+        open_drafts = [(d, d.trace) for d in drafts if d.is_new and d.trace is not None]
+        identities = [trace.identity for _, trace in open_drafts if trace.identity is not None]
+        hashes = [one for _, trace in open_drafts for one in trace.refusing]
+        if not identities and not hashes:
             return
-        identities = [d.trace.identity for d in open_drafts if d.trace is not None and d.trace.identity is not None]
         async with self._database.reading(space_id) as session:
-            known = await repository.known_identities(session, user_id, identities)
-        for draft in open_drafts:
-            found = known.get(draft.trace.identity or b"") if draft.trace is not None else None
+            known, buried = await repository.known(session, user_id, identities, hashes)
+        for draft, trace in open_drafts:
+            found = known.get(trace.identity or b"")
             if found is not None:
                 _same_as(draft, *found)
+            elif not buried.isdisjoint(trace.refusing):
+                draft.refuse_forgotten()
 
     async def _encode(self, pending: Sequence[Draft]) -> bool:
         """Gives drafts their vectors, the first of all before further pieces; whether the encoder failed.
@@ -373,6 +452,7 @@ class MemoryService:
         body: RememberIn,
         user_id: UUID,
         drafts: Sequence[Draft],
+        lifted: Sequence[bytes],
         waited: bool,
         failed: bool,
         claim: Claim,
@@ -391,6 +471,8 @@ class MemoryService:
             written: dict[UUID, Written] = {}
             if new:
                 await repository.raise_version(session, principal.space_id, user_id, body.user_id, now)
+                if lifted:
+                    await repository.lift_tombstones(session, user_id, lifted)
                 written = await repository.write_traces(
                     session, principal.space_id, user_id, new, vectors, self._model, now
                 )
@@ -413,7 +495,7 @@ class MemoryService:
             out = RememberOut(
                 traces=answers, operation_id=operation_id, degraded=["encoder"] if failed and pending else []
             )
-            await claim.keep(session, status, out.model_dump())
+            await claim.keep(session, status, out.model_dump(), user_id)
         return status, out
 
     async def _leave(
@@ -431,14 +513,25 @@ class MemoryService:
         return replace(trace, salience_given="salience" in given)
 
 
-def trace_out(row: Sequence[Any]) -> TraceOut:
-    """A row of ``get_trace`` or ``list_traces`` as it is answered."""
-    return TraceOut(
-        trace_id=row[0], user_id=row[1], external_id=row[2], content=row[3], kind=row[4], role=row[5], speaker=row[6],
-        conversation_id=row[7], language=row[8], length=row[9], created_at=row[10], occurred_at=row[11],
-        happened_at=row[12], updated_at=row[13], salience=round(row[14], 6), pinned=row[15], vectors=row[16],
-        source=row[17], meta=row[18], tier="hot",
-    )  # fmt: skip
+def listed(row: Sequence[Any], cold: str | None = None) -> ListedTrace:
+    """A row of ``list_traces`` as it is answered; ``cold``: what the file of a cold one says."""
+    return ListedTrace(**_fields(row, cold))
+
+
+def trace_out(row: Sequence[Any], cold: str | None = None) -> TraceOut:
+    """A row of ``get_trace`` as it is answered; ``cold`` as in :func:`listed`, where the row has no content."""
+    return TraceOut(**_fields(row, cold))
+
+
+def _fields(row: Sequence[Any], cold: str | None) -> dict[str, Any]:
+    content, tier = (row[3], row[20]) if row[3] is not None else (cold, "cold")
+    return {
+        "trace_id": row[0], "user_id": row[1], "external_id": row[2], "content": content, "kind": row[4],
+        "role": row[5], "speaker": row[6], "conversation_id": row[7], "language": row[8], "length": row[9],
+        "created_at": row[10], "occurred_at": row[11], "happened_at": row[12], "updated_at": row[13],
+        "expires_at": row[19], "salience": round(row[14], 6), "pinned": row[15], "vectors": row[16],
+        "source": row[17], "meta": row[18], "tier": tier,
+    }  # fmt: skip
 
 
 def _answer(draft: Draft, written: dict[UUID, Written], complete: set[UUID]) -> TraceAnswer:
@@ -453,6 +546,9 @@ def _answer(draft: Draft, written: dict[UUID, Written], complete: set[UUID]) -> 
     trace, outcome = draft.trace, written[draft.trace.id]
     if not outcome.stored and outcome.existing_id is not None:
         _same_as(draft, outcome.existing_id, outcome.existing_digest or b"")
+        return _answer(draft, written, complete)
+    if outcome.forgotten:
+        draft.refuse_forgotten()
         return _answer(draft, written, complete)
     vectors = "stored" if trace.id in complete else "pending" if trace.vectors else "skipped"
     return TraceAnswer(trace_id=trace.id, external_id=trace.external_id, status="stored", vectors=vectors)
@@ -479,10 +575,12 @@ def _small_enough(pending: Sequence[Draft]) -> bool:
 
 def _none_accepted(drafts: Sequence[Draft], body: RememberIn) -> Invalid:
     what = "traces" if body.messages is None else "messages"
-    first = next((d.answer.error for d in drafts if d.answer is not None and d.answer.error), "")
+    refused = [d.answer for d in drafts if d.answer is not None and d.answer.error]
+    first = next((answer.error for answer in refused), "")
+    wrong = Forgotten if refused and all(answer.reason == "forgotten" for answer in refused) else Invalid
     if len(drafts) == 1:
-        return Invalid(f"None of the {what} was accepted: {first}", field=what)
-    return Invalid(f"None of the {len(drafts)} {what} was accepted; the first: {first}", field=what)
+        return wrong(f"None of the {what} was accepted: {first}", field=what)
+    return wrong(f"None of the {len(drafts)} {what} was accepted; the first: {first}", field=what)
 
 
 def _shown_id(raw: Any) -> str | None:

@@ -2,12 +2,14 @@
 
 from reverie.models.base import Base
 from reverie.models.body import MemoryBody
+from reverie.models.cold import ColdGarbage, ColdRemoval, ColdSegment, MemoryDigest
 from reverie.models.edge import MemoryEdge
 from reverie.models.embedding import MemoryEmbedding, Model, Reembedding
 from reverie.models.index import MemoryIndex
 from reverie.models.operation import IdempotencyKey, Operation
-from reverie.models.partition import MemoryPartition
-from reverie.models.receipt import ForgetReceipt
+from reverie.models.partition import MemoryPartition, TierChange, TierControl, TierRun
+from reverie.models.receipt import ForgetReceipt, Rebuild, StoreSecret, Tombstone
+from reverie.models.retention import Retention
 from reverie.models.space import ApiKey, Space
 from reverie.models.trace import MemoryTrace
 from reverie.models.user import MemoryUser
@@ -15,9 +17,13 @@ from reverie.models.user import MemoryUser
 __all__ = [
     "ApiKey",
     "Base",
+    "ColdGarbage",
+    "ColdRemoval",
+    "ColdSegment",
     "ForgetReceipt",
     "IdempotencyKey",
     "MemoryBody",
+    "MemoryDigest",
     "MemoryEdge",
     "MemoryEmbedding",
     "MemoryIndex",
@@ -26,6 +32,13 @@ __all__ = [
     "MemoryUser",
     "Model",
     "Operation",
+    "Rebuild",
     "Reembedding",
+    "Retention",
     "Space",
+    "StoreSecret",
+    "TierChange",
+    "TierControl",
+    "TierRun",
+    "Tombstone",
 ]

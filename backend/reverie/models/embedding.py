@@ -75,21 +75,22 @@ class Reembedding(Base):
 
 
 class MemoryEmbedding(Base):
-    """One piece of a trace as one model sees it through one head: halfvec at fp16, vector at fp32.
+    """One piece of a trace as one model sees it through one head: halfvec at fp16, vector at fp32; where it is warm
+    ``codes`` in place of both (:mod:`reverie.embedding.codes`).
 
     Pieces from 1 on are the characters of the content from ``begins`` up to but without ``ends``; piece 0 is the
     beginning or the whole.
 
-    Both columns are STORAGE PLAIN and without a dimension, for each model has its own; the indexes stand on each
+    These columns are STORAGE PLAIN and without a dimension, for each model has its own; the indexes stand on each
     partition and name the model as a literal. ``bits`` are the signs of the vector (pgvector's ``binary_quantize``); a
-    row that is older than the column has none until an index over its partition's bits pays.
+    row that is older than the column has none until an index over its partition's bits pays. Codes always have theirs.
     """
 
     __tablename__ = "memory_embedding"
     __table_args__ = (
         PrimaryKeyConstraint("user_id", "trace_id", "head", "model_id", "piece"),
         ForeignKeyConstraint(["user_id", "trace_id"], ["memory_trace.user_id", "memory_trace.id"], ondelete="CASCADE"),
-        CheckConstraint("num_nonnulls(vec, vec_fp32) = 1", name="one_vector"),
+        CheckConstraint("num_nonnulls(vec, vec_fp32, codes) = 1", name="one_vector"),
         {"postgresql_partition_by": "RANGE (trace_id)", "info": WALLED},
     )
 
@@ -106,3 +107,4 @@ class MemoryEmbedding(Base):
     bits: Mapped[Any | None] = mapped_column(BIT(varying=True))
     begins: Mapped[int | None]
     ends: Mapped[int | None]
+    codes: Mapped[bytes | None]

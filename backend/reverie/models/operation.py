@@ -20,6 +20,7 @@ class Operation(Base):
         Index("operation_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         Index("operation_running", "lease_until", postgresql_where=text("state = 'running'")),
         Index("operation_failed", "space_id", "finished_at", postgresql_where=text("state = 'failed'")),
+        Index("operation_user", "user_id", postgresql_where=text("user_id IS NOT NULL")),
         {"postgresql_with": {"autovacuum_vacuum_scale_factor": 0.02}},
     )
 
@@ -42,16 +43,22 @@ class Operation(Base):
 class IdempotencyKey(Base):
     """What a request with this key was answered; without one it still runs, or its process died.
 
-    A request that runs goes on moving ``locked_until``; when that has passed, another may take over.
+    A request that runs goes on moving ``locked_until``; when that has passed, another may take over. ``user_id``: whose
+    traces the answer names.
     """
 
     __tablename__ = "idempotency_key"
-    __table_args__ = (Index("idempotency_key_created", "created_at"), {"info": WALLED})
+    __table_args__ = (
+        Index("idempotency_key_created", "created_at"),
+        Index("idempotency_key_user", "user_id", postgresql_where=text("user_id IS NOT NULL")),
+        {"info": WALLED},
+    )
 
     space_id: Mapped[UUID] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     request_hash: Mapped[bytes]
     status: Mapped[int | None]
     response: Mapped[bytes | None]
+    user_id: Mapped[UUID | None]
     locked_until: Mapped[datetime]
     created_at: Mapped[datetime]

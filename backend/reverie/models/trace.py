@@ -16,7 +16,8 @@ class MemoryTrace(Base):
 
     ``digest`` is the keyed hash of the content alone; ``vectors`` is false where the salience kept it from getting any;
     ``follows`` is the trace before it in its conversation, as its `next` edge says; ``asks`` is
-    whether a question mark stands in it; ``supplied`` says that its vector is the caller's own, and never made here.
+    whether a question mark stands in it; ``supplied`` says that its vector is the caller's own, and never made
+    here. ``provenance`` names the ``sources`` of one that was made of others. After ``expires_at`` it is forgotten.
     """
 
     __tablename__ = "memory_trace"
@@ -28,6 +29,7 @@ class MemoryTrace(Base):
         Index("memory_trace_created", "user_id", "created_at"),
         Index("memory_trace_happened", "user_id", "happened_at"),
         Index("memory_trace_salience", "user_id", "salience"),
+        Index("memory_trace_expires", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
         Index(
             "memory_trace_conversation",
             "user_id",
@@ -35,6 +37,7 @@ class MemoryTrace(Base):
             "id",
             postgresql_where=text("conversation_id IS NOT NULL"),
         ),
+        Index("memory_trace_derived", "user_id", "id", postgresql_where=text("provenance ? 'sources'")),
         Index(
             "memory_trace_meta",
             "meta",
@@ -72,3 +75,4 @@ class MemoryTrace(Base):
     follows: Mapped[UUID | None]
     asks: Mapped[bool] = mapped_column(server_default=text("false"))
     supplied: Mapped[bool] = mapped_column(server_default=text("false"))
+    expires_at: Mapped[datetime | None]

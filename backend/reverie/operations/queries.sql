@@ -25,6 +25,9 @@ RETURNING id, space_id, user_id, kind, payload, trace_ids, attempts, started_at
 UPDATE operation SET lease_until = %b WHERE id = %b AND attempts = %b AND state = 'running'
 RETURNING id
 
+-- name: note_result
+UPDATE operation SET result = %b WHERE id = %b AND attempts = %b AND state = 'running'
+
 -- name: finish
 UPDATE operation SET state = 'done', result = %b, error = NULL, lease_until = NULL, finished_at = %b
 WHERE id = %b AND attempts = %b AND state = 'running'

@@ -67,6 +67,11 @@ async def extend(session: WriteSession, held: Leased, until: datetime) -> bool:
     return bool(await session.fetch(SQL["extend_lease"], (until, held.id, held.attempt)))
 
 
+async def note(session: WriteSession, held: Leased, result: dict[str, Any]) -> None:
+    """Says how far an operation has come, in the transaction of what was done; whoever was taken over says nothing."""
+    await session.execute(SQL["note_result"], (Jsonb(result), held.id, held.attempt))
+
+
 async def finish(session: WriteSession, held: Leased, result: dict[str, Any], now: datetime) -> None:
     """Marks an operation as done."""
     await session.execute(SQL["finish"], (Jsonb(result), now, held.id, held.attempt))

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from reverie.core.kinds import HEADS
 from reverie.recall.arms import SEMANTIC
+from reverie.recall.cold import COLD
 from reverie.recall.edges import Reached
 from reverie.recall.types import Arm, Edge, Key, Scored, Trace, trace_of
 
@@ -22,7 +23,7 @@ def result(
         "trace_id": trace.id, "user_id": trace.user, "external_id": trace.external_id, "content": trace.content,
         "kind": trace.kind, "role": trace.role, "speaker": trace.speaker, "conversation_id": trace.conversation_id,
         "created_at": trace.created_at, "occurred_at": trace.occurred_at, "salience": round(trace.salience, 6),
-        "score": round(one.score, 6), "scores": _rounded(said), "via": came_by, "tier": "hot", "meta": trace.meta,
+        "score": round(one.score, 6), "scores": _rounded(said), "via": came_by, "tier": trace.tier, "meta": trace.meta,
         "repeats": repeats,
     }  # fmt: skip
 
@@ -43,10 +44,7 @@ def explanation(arms: Mapping[str, Arm], chosen: Sequence[Scored], stages: Mappi
     ranks = {arm.name: _ranks(arm) for arm in arms.values()}
     semantic = arms.get(SEMANTIC) or Arm(SEMANTIC, failed="not asked")
     return {
-        "arms": {
-            arm.name: {"candidates": len(arm.scores), "milliseconds": arm.milliseconds, "failed": arm.failed}
-            for arm in arms.values()
-        },
+        "arms": {arm.name: _told(arm) for arm in arms.values()},
         "plan": None if semantic.failed else semantic.plan,
         "rows": None if semantic.failed else semantic.rows,
         "stages": stages,
@@ -62,6 +60,14 @@ def explanation(arms: Mapping[str, Arm], chosen: Sequence[Scored], stages: Mappi
             for head, piece in [semantic.pieces[one.key]]
         },
     }
+
+
+def _told(arm: Arm) -> Answer:
+    told: Answer = {"candidates": len(arm.scores), "milliseconds": arm.milliseconds, "failed": arm.failed}
+    if arm.name == COLD:
+        # Its scores are those of the arms that it adds to.
+        told |= {"candidates": len(arm.candidates), "rows": arm.rows, "files": arm.files}
+    return told
 
 
 def size(answer: Answer) -> int:

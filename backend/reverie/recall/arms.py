@@ -20,6 +20,7 @@ from reverie.embedding.encoder import Encoder
 from reverie.embedding.protocol import EmbeddingError, FloatArray
 from reverie.memories.model import Model
 from reverie.recall import edges, held, lexical, times, vectors
+from reverie.recall.cold import COLD, Cold, Searched, joined
 from reverie.recall.edges import Reached
 from reverie.recall.held import Held, Shelf
 from reverie.recall.indexes import Indexes
@@ -49,12 +50,13 @@ log = structlog.get_logger(__name__)
 
 
 class Arms:
-    """Searches by every arm that a recipe has. At most two connections are used at a time."""
+    """Searches by every arm that a recipe has. At most two connections are used at a time, and one for ``cold``."""
 
     def __init__(
         self, database: Database, encoder: Encoder, model: Model, indexes: Indexes, shelf: Shelf, focus: Focus,
-        metrics: Metrics, seconds: float,
+        metrics: Metrics, seconds: float, cold: Cold,
     ) -> None:  # fmt: skip
+        self._cold = cold
         self._database = database
         self._shelf = shelf
         self._encoder = encoder
@@ -72,12 +74,22 @@ class Arms:
         """
         depth = max(recipe.depth, question.k)
         searches: list[Awaitable[list[Arm]]] = []
+        vector: asyncio.Future[FloatArray | None] | None = None
         if recipe.semantic:
+            vector = asyncio.get_running_loop().create_future()
             # First: the encoder's thread works on the question while the others are sent off.
-            searches.append(self._by_meaning(reads, space_id, question, depth, dated=recipe.fused))
+            searches.append(self._by_meaning(reads, space_id, question, depth, vector, dated=recipe.fused))
         if recipe.lexical:
             searches.append(self._by_words(reads, space_id, question, depth, beside=recipe.semantic))
-        arms = {arm.name: arm for found in await asyncio.gather(*searches) for arm in found}
+        if question.cold is None:
+            arms = {arm.name: arm for found in await asyncio.gather(*searches) for arm in found}
+        else:
+            several, cold = await asyncio.gather(
+                asyncio.gather(*searches),
+                self._cold.search(self._database, space_id, question, depth, vector, words=recipe.lexical),
+            )
+            arms = {arm.name: arm for found in several for arm in found}
+            arms = await self._with_cold(space_id, question, arms, cold, depth, dated=recipe.fused)
         for arm in arms.values():
             if arm.failed:
                 self._metrics.arm_failed(arm.name)
@@ -87,14 +99,34 @@ class Arms:
             raise Unavailable(f"{what}; try again shortly.")
         return arms
 
+    async def _with_cold(
+        self, space_id: UUID, question: Question, arms: dict[str, Arm], cold: Searched, depth: int, *, dated: bool
+    ) -> dict[str, Arm]:
+        """The arms with what each search found among cold traces, and then the cold arm, which says how that went."""
+        more = {SEMANTIC: cold.semantic, LEXICAL: cold.lexical}
+        arms = {name: joined(arm, more[name], depth) if name in more else arm for name, arm in arms.items()}
+        semantic = arms.get(SEMANTIC)
+        if dated and semantic is not None and not semantic.failed and cold.scan is not None:
+            newest = max((one.happened_at for one in semantic.candidates.values()), default=None)
+            spans = times.spans_for(question.text, question.now, newest)[:MOST_SPANS]
+            then = await self._arm(
+                DATED, lambda: self._cold.in_spans(self._database, space_id, question, cold, spans, DATED_DEPTH)
+            )
+            if then.scores:
+                there = arms.get(DATED, Arm(DATED))
+                arms[DATED] = joined(there, Found(then.scores, then.candidates), len(spans) * DATED_DEPTH)
+        found = {key: one for arm in arms.values() for key, one in arm.candidates.items()}
+        arms[COLD] = replace(cold.arm, candidates={key: found[key] for key in found if key in cold.keys})
+        return arms
+
     async def spread(self, space_id: UUID, question: Question, seeds: Mapping[Key, float], names: Sequence[bytes],
-                     hops: int, reads: Reads) -> tuple[Arm, dict[Key, Reached]]:  # fmt: skip
-        """What stands beside what was found, and by which edge it was reached."""
+                     hops: int, reads: Reads, *, cold: bool = False) -> tuple[Arm, dict[Key, Reached]]:  # fmt: skip
+        """What stands beside what was found, and by which edge it was reached; with ``cold`` what is cold, too."""
         reached: dict[Key, Reached] = {}
 
         async def over_edges() -> Found:
             found = await edges.spread(
-                reads, space_id, question.bounds, seeds, hops, MOST_REACHED, self._seconds, names
+                reads, space_id, question.bounds, seeds, hops, MOST_REACHED, self._seconds, names, cold=cold
             )
             reached.update(found.reached)
             return Found({key: one.weight for key, one in found.reached.items()}, found.candidates)
@@ -122,15 +154,23 @@ class Arms:
             await asyncio.sleep(HEAD_START)
 
     async def _by_meaning(
-        self, reads: Reads, space_id: UUID, question: Question, depth: int, *, dated: bool
-    ) -> list[Arm]:
-        """The nearest of all; and of what happened in the spans that the question names, one after the other."""
+        self, reads: Reads, space_id: UUID, question: Question, depth: int,
+        told: "asyncio.Future[FloatArray | None]", *, dated: bool,
+    ) -> list[Arm]:  # fmt: skip
+        """The nearest of all; and of what happened in the spans that the question names, one after the other.
+
+        ``told`` is given the vector of the question as soon as it is there, or None.
+        """
         vector: FloatArray | None = None
         ready: Held | None = None
 
         async def nearest() -> Found:
             nonlocal vector, ready
-            vector, ready = await self._prepared(reads, space_id, question)
+            try:
+                vector, ready = await self._prepared(reads, space_id, question)
+            finally:
+                if not told.done():
+                    told.set_result(vector)
             return await self._nearest(reads, space_id, question.bounds, vector, ready, depth)
 
         found = await self._arm(SEMANTIC, nearest)
@@ -184,6 +224,10 @@ class Arms:
             return held.search(ready, bounds, vector, self._model, depth)
         return await vectors.search(reads, space_id, bounds, vector, self._model, self._indexes, depth, self._seconds)
 
+    def drop(self, user_id: UUID) -> None:
+        """Lets go of what this process holds of a user."""
+        self._shelf.drop(user_id)
+
     async def focused(self, bounds: Bounds) -> Arm:
         """What the focus holds, be it out of date; whatever is wrong with Redis is logged there."""
         began = time.perf_counter()
@@ -205,8 +249,9 @@ class Arms:
             log.warning("arm failed", arm=name, error=type(error).__name__, reason=reason(error))
             return Arm(name, milliseconds=_since(began), failed=type(error).__name__)
         return Arm(
-            name, found.scores, found.candidates, found.most, _since(began), None, found.plan, found.rows, found.pieces
-        )
+            name, found.scores, found.candidates, found.most, _since(began), None, found.plan, found.rows, found.pieces,
+            found.bonus,
+        )  # fmt: skip
 
 
 def _within(bounds: Bounds, span: Span) -> Bounds:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from reverie.core.kinds import KINDS
 from reverie.recall.types import Bounds, Candidate, trace_of
@@ -38,6 +39,12 @@ def rare_clauses(
         texts.append("AND id IN (SELECT reverie_meta_ids(%b, %b::jsonpath))")
         parameters += [user_ids, path]
     return " ".join(texts), parameters
+
+
+def range_clauses(ranges: Sequence[tuple[UUID, UUID]]) -> tuple[str, list[Any]]:
+    """(clauses, parameters) for ``memory_trace``: the ids in any of these ranges, each without its end."""
+    either = " OR ".join(["id >= %b AND id < %b"] * len(ranges))
+    return f"AND ({either})", [end for ends in ranges for end in ends]
 
 
 def admissible(one: Candidate, bounds: Bounds) -> bool:

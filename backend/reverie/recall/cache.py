@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 from dataclasses import dataclass
@@ -185,6 +185,11 @@ class Cache(Generic[T]):
             self._drop(next(iter(self._kept)))
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().call_later(self._seconds, self._sweep, context=Context())
+
+    def drop(self, where: Callable[[bytes, T], bool]) -> None:
+        """Forgets the answers of which, by their key and themselves, this is so."""
+        for key in [key for key, kept in self._kept.items() if where(key, kept.answer)]:
+            self._drop(key)
 
     def clear(self) -> None:
         """Forgets all answers."""

@@ -5,37 +5,47 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from reverie.core import clock
 from reverie.core.database import Reads, Uuids
 from reverie.core.queries import Queries
 from reverie.recall.types import Candidate, Edge, Key, Trace
 
 SQL = Queries("reverie.recall")
+_CANDIDATES = SQL.text("candidates", cold=SQL.text("is_cold").decode())
 
 
 async def weighable(
-    database: Reads, space_id: UUID, keys: Sequence[Key], at: datetime | None, seconds: float
+    database: Reads, space_id: UUID, keys: Sequence[Key], at: datetime | None, seconds: float, *, cold: bool = False
 ) -> list[Candidate]:
-    """Those of ``keys`` that still stand, and were not changed after ``at``, with what fusion needs to know."""
+    """Those of ``keys`` that still stand, and were not changed after ``at``, with what fusion needs to know.
+
+    Without ``cold`` those alone whose text is in PostgreSQL.
+    """
     if not keys:
         return []
     users, ids = _split(keys)
     async with database.reading(space_id, seconds=seconds) as session:
-        cursor = await session.send(SQL["candidates"], (users, ids, at))
+        cursor = await session.send(_CANDIDATES, (users, ids, at, cold))
     return [Candidate(*row) for row in await cursor.fetchall()]
 
 
 async def results(
     database: Reads, space_id: UUID, keys: Sequence[Key], at: datetime | None, seconds: float
-) -> tuple[dict[Key, Trace], list[Edge]]:
-    """The traces of ``keys`` that still stand, and the edges among them (made before ``at``), in one round trip."""
+) -> tuple[dict[Key, Trace], list[Edge], dict[Key, Trace]]:
+    """The traces of ``keys`` that still stand, and the edges among them (made before ``at``), in one round trip.
+
+    Beside them those whose text is not in PostgreSQL: without it.
+    """
     if not keys:
-        return {}, []
+        return {}, [], {}
     users, ids = _split(keys)
     async with database.reading(space_id, seconds=seconds) as session:
-        rows = await session.send(SQL["results"], (users, ids))
+        rows = await session.send(SQL["results"], (users, ids, clock.now()))
         links = await session.send(SQL["edges"], (Uuids({key[:16] for key in keys}), ids, ids, at))
-    traces = [Trace(*row) for row in await rows.fetchall()]
-    return {trace.key: trace for trace in traces}, [Edge(*row) for row in await links.fetchall()]
+    found = {row[0]: Trace(*row) for row in await rows.fetchall()}
+    traces = {key: trace for key, trace in found.items() if trace.content is not None}
+    untold = {key: trace._replace(content="", tier="cold") for key, trace in found.items() if key not in traces}
+    return traces, [Edge(*row) for row in await links.fetchall()], untold
 
 
 def _split(keys: Sequence[Key]) -> tuple[Uuids, Uuids]:

@@ -35,6 +35,7 @@ MOST_NAME_WORDS: Final = 3
 
 _WORD = re.compile(r"@?\w+(?:['’.&+-]\w+)*")
 _KINDS: Final = {code: kind for kind, code in KINDS.items()}
+_IS_COLD: Final = SQL.text("is_cold").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Spread:
 
 async def spread(
     database: Reads, space_id: UUID, bounds: Bounds, seeds: Mapping[Key, float], hops: int, limit: int,
-    seconds: float, names: Sequence[bytes] = (),
+    seconds: float, names: Sequence[bytes] = (), *, cold: bool = False,
 ) -> Spread:  # fmt: skip
     """The ``limit`` traces with the greatest weight at most ``hops`` edges away from seeds.
 
@@ -72,6 +73,7 @@ async def spread(
         limit: how many.
         seconds: that it may take.
         names: identities of entities that are seeds too (:func:`named`).
+        cold: whether cold traces are reached too. They are passed in any case.
     """
     if not (seeds or names) or bounds.only == frozenset():
         return Spread()
@@ -79,10 +81,10 @@ async def spread(
     kinds = [_KINDS[kind] for kind in bounds.kinds]
     parameters = (
         Uuids(key[:16] for key in seeds), Uuids(key[16:] for key in seeds), list(seeds.values()), NAMED,
-        bounds.user_ids, list(names), hops, bounds.before, bounds.before, kinds, bounds.since, bounds.since,
+        bounds.user_ids, list(names), hops, bounds.before, bounds.before, kinds, cold, bounds.since, bounds.since,
         bounds.until, bounds.until, only, only, limit,
     )  # fmt: skip
-    query = SQL.text("spread", share=_share(), beam=BEAM, most=MOST_EDGES)
+    query = SQL.text("spread", share=_share(), beam=BEAM, most=MOST_EDGES, cold=_IS_COLD)
     async with database.reading(space_id, seconds=seconds) as session:
         rows = await session.fetch(query, parameters)
     return Spread(

@@ -26,7 +26,9 @@ from reverie.embedding.fit import fit
 from reverie.embedding.protocol import FloatArray
 from reverie.memories.model import Model
 from reverie.recall.cache import UNKNOWN, Cache
+from reverie.recall.indexes import Indexes
 from reverie.recall.types import Bounds, Candidate, Found, Key
+from reverie.recall.warm import decoded, packed_row
 
 SQL = Queries("reverie.recall")
 
@@ -86,15 +88,15 @@ class Note:
 class Shelf:
     """What is held of the users who asked last, at most ``most`` bytes of it."""
 
-    def __init__(self, model: Model, most: int) -> None:
+    def __init__(self, model: Model, most: int, indexes: Indexes | None = None) -> None:
         self._model = model
+        self._indexes = indexes
         self._most = most
         self._most_rows = min(most, MOST_BYTES) // (4 * model.dim)
         self._kept: Cache[Held | Note] = Cache(most, largest=most)
         self._bringing: set[UUID] = set()
-        self._query = SQL.text(
-            "held", column=model.column, type=model.type, model=model.id, most=self._most_rows + 1
-        )  # fmt: skip
+        self._query = _query(model, self._most_rows + 1, warm=False)
+        self._warm_query = _query(model, self._most_rows + 1, warm=True)
 
     async def of(self, reads: Reads, space_id: UUID, bounds: Bounds, seconds: float) -> Held | None:
         """What is held of the user of a question; None where PostgreSQL has to search.
@@ -134,12 +136,20 @@ class Shelf:
         self._kept.keep(user_id.bytes, Note(version, too_much=True), NOTE_BYTES, (version,))
         return None
 
+    def drop(self, user_id: UUID) -> None:
+        """Lets go of what is held of a user."""
+        self._kept.drop(lambda key, _: key == user_id.bytes)
+
     async def _look(
         self, reads: Reads, space_id: UUID, user_id: UUID, wanted: int, seconds: float
     ) -> tuple[int, Row | None]:
         """The version of a user, and what is to be held of them if it is the one ``wanted`` and not too much."""
+        warm = self._indexes is not None and await self._indexes.announced()
         async with reads.reading_vectors(space_id, seconds=seconds) as session:
-            cursor = await session.send(self._query, (wanted, MOST_TRACES, user_id, user_id, user_id))
+            cursor = await session.send(
+                self._warm_query if warm else self._query,
+                (wanted, MOST_TRACES, *[user_id] * (4 if warm else 3)),
+            )
         rows = await cursor.fetchall()
         if not rows:
             return UNKNOWN, None
@@ -164,12 +174,23 @@ def _takes(bounds: Bounds) -> bool:
     )
 
 
+def _query(model: Model, most: int, *, warm: bool) -> bytes:
+    literals: dict[str, int | str] = {"column": model.column, "type": model.type, "model": model.id, "most": most}
+    codes = SQL.text("held_codes", **literals).decode() if warm else ""
+    return SQL.text("held", warm=", w.rows" if warm else "", codes=codes, **literals)
+
+
 def read(user_id: UUID, row: Row, model: Model, most: int) -> Held | None:
     """What the query brought; None where it is more than ``most`` vectors. ``row``: the version and the columns."""
-    version, *packed, kinds, roles, speakers = row
-    ids, pieces, vectors, thin = (column or b"" for column in packed)
-    if len(ids) > most * 16:
+    version, ids, pieces, vectors, thin, kinds, roles, speakers, *more = row
+    ids, pieces, vectors, thin, codes = (column or b"" for column in (ids, pieces, vectors, thin, *(more or [None])))
+    warm = np.frombuffer(codes, dtype=packed_row(model.dim, 16))
+    if len(ids) > (most - len(warm)) * 16:
         return None
+    # Of a row that has a vector and of one that has codes alike.
+    ids += warm["key"].tobytes()
+    places = np.concatenate([np.frombuffer(pieces, dtype=">i4"), warm["piece"]])
+    numbers = np.concatenate([_numbers(vectors, model), decoded(warm["codes"], warm["signs"], model)])
     user = user_id.bytes
     rows = np.frombuffer(thin, dtype=_TRACE)
     traces = {
@@ -194,9 +215,9 @@ def read(user_id: UUID, row: Row, model: Model, most: int) -> Held | None:
     found = [one for one in whose if one is not None]
     return Held(
         version=version,
-        vectors=fit(_numbers(vectors, model)[standing], model.dim),
+        vectors=fit(numbers[standing], model.dim),
         traces=found,
-        pieces=np.frombuffer(pieces, dtype=">i4")[standing].tolist(),
+        pieces=places[standing].tolist(),
         kinds=np.array([KINDS[one.kind] for one in found], dtype=np.int16),
         happened=np.array([_microseconds(one.happened_at) for one in found], dtype=np.int64),
     )

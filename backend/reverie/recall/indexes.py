@@ -14,11 +14,16 @@ from reverie.core.database import Database
 from reverie.core.queries import Queries
 from reverie.core.telemetry import reason
 from reverie.recall.planner import Built, Mode
+from reverie.recall.warm import Known, Signs
 
 SQL = Queries("reverie.recall")
 
 REFRESH_SECONDS: Final = 10.0
 """After so long it is looked whether something was built. Who plans by what no longer holds finds the same, slower."""
+
+OLDEST_SECONDS: Final = 12.0
+"""Nobody goes by what is older: it is waited for. The first warm rows are made 15 seconds after it can be read that
+there may be some (ANNOUNCE_SECONDS of the tiers)."""
 
 LITTLE: Final = 1.5
 MOST_HINTS: Final = 10_000
@@ -30,7 +35,8 @@ log = structlog.get_logger(__name__)
 class Indexes:
     """The rows of ``memory_index``, and how many pieces the traces of a user have.
 
-    The first question waits until they are read; later ones plan by what is known, while it is read again.
+    The first question waits until they are read; later ones plan by what is known, while it is read again, unless it is
+    old.
     """
 
     def __init__(self, database: Database, mode: Mode) -> None:
@@ -39,35 +45,63 @@ class Indexes:
         self._known: dict[int, dict[UUID, list[Built]]] = {}
         self._mark: object = None
         self._due = 0.0
+        self._read_at = float("-inf")
+        self._announced = False
+        self._signs: dict[int, dict[UUID, list[Signs]]] = {}
+        self.has_cold = False
+        """Whether the store has cold partitions."""
         self._reading: asyncio.Task[None] | None = None
         self._pieces: dict[UUID, float] = {}
 
     async def of(self, model_id: int, user_ids: Iterable[UUID]) -> dict[UUID, list[Built]]:
-        """The indexes of those users who have any."""
+        """The indexes over hot vectors of those users who have any."""
+        await self._look()
+        known = self._known.get(model_id, {})
+        return {user: known[user] for user in user_ids if user in known}
+
+    async def warm(self, model_id: int, user_ids: Iterable[UUID]) -> Known | None:
+        """What is known of the warm rows of those users who have many; None where the store never had any."""
+        if not await self.announced():
+            return None
+        known = self._signs.get(model_id, {})
+        return {user: known[user] for user in user_ids if user in known}
+
+    async def announced(self) -> bool:
+        """Whether the store may have warm rows. Where that could not be read of late, it may."""
+        await self._look()
+        return self._announced or time.monotonic() - self._read_at > OLDEST_SECONDS
+
+    async def _look(self) -> None:
         now = time.monotonic()
         if now >= self._due:
             self._due = now + REFRESH_SECONDS
             self._reading = asyncio.create_task(self._read(), context=Context())
-        if self._mark is None and self._reading is not None:
+        if self._reading is not None and (self._mark is None or now - self._read_at > OLDEST_SECONDS):
             await asyncio.shield(self._reading)
-        known = self._known.get(model_id, {})
-        return {user: known[user] for user in user_ids if user in known}
 
     async def _read(self) -> None:
+        began = time.monotonic()
         try:
             async with self._database.reading(None) as session:
                 (mark,) = await session.fetch(SQL["indexes_mark"])
                 if mark == self._mark:
+                    self._read_at = began
                     return
                 rows = await session.fetch(SQL["indexes"])
         except psycopg.Error as error:
             log.warning("indexes not read", error=type(error).__name__, reason=reason(error))
             return
         known: dict[int, dict[UUID, list[Built]]] = {}
-        for model_id, *row in rows:
+        signs: dict[int, dict[UUID, list[Signs]]] = {}
+        for model_id, *row, tier in rows:
             one = Built(*row)
-            known.setdefault(model_id, {}).setdefault(one.user_id, []).append(one)
-        self._known, self._mark = known, mark
+            if tier == "hot":
+                known.setdefault(model_id, {}).setdefault(one.user_id, []).append(one)
+            elif one.method == "bits":
+                few = Signs(one.user_id, one.head, one.rows, one.looks)
+                signs.setdefault(model_id, {}).setdefault(one.user_id, []).append(few)
+        self._known, self._signs, self._mark, self._read_at = known, signs, mark, began
+        self._announced, self.has_cold = bool(mark[0]), bool(mark[1])
 
     def pieces(self, user_ids: Iterable[UUID]) -> float:
         """How many rows stood for each trace among the nearest, when these users were last asked."""

@@ -16,7 +16,7 @@ from reverie.text.languages import detect
 from reverie.text.phrases import long_names, quoted
 
 SQL = Queries("reverie.recall")
-
+_LEXICAL = SQL.text("lexical", question=SQL.text("question_words").decode())
 K1, B = 0.9, 0.4
 """Saturation and length normalisation for short passages (the defaults of Anserini; Yang et al., 2018)."""
 
@@ -63,7 +63,7 @@ async def search(
         bounds.user_ids, bounds.kinds, bounds.since, bounds.until, bounds.before, only, CAP, depth, K1, B, bounds.at,
     )  # fmt: skip
     async with reads.reading(space_id, seconds=seconds) as session:
-        cursor = await session.send(SQL["lexical"], parameters)
+        cursor = await session.send(_LEXICAL, parameters)
     rows = await cursor.fetchall()
     if rows and rows[0][5]:
         count_soon(database, space_id, bounds.user_ids)
@@ -72,6 +72,7 @@ async def search(
         {row[0]: float(row[1]) for row in rows},
         {row[0]: Candidate(row[0], *row[6:]) for row in rows},
         rows[0][2] * (K1 + 1) if rows else 0.0,
+        bonus=sum(weight for _, weight in wanted) if any(row[4] for row in rows) else 0.0,
     )
 
 

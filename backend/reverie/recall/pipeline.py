@@ -1,12 +1,13 @@
 """Recall: the arms side by side, fused, read, answered. An arm that fails or is late leaves it to the others."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from reverie.auth.principal import Principal
+from reverie.cold.service import ColdService
 from reverie.core import clock
 from reverie.core.config import Settings
 from reverie.core.database import Database, Reads
@@ -24,6 +25,7 @@ from reverie.recall.arms import EDGES, FOCUS, LEXICAL, SEMANTIC, Arms
 from reverie.recall.bounds import admissible, rare_clauses
 from reverie.recall.cache import Cache, Looking
 from reverie.recall.cache import key_of as question_key
+from reverie.recall.cold import COLD, DAMAGED, Cold
 from reverie.recall.edges import Reached
 from reverie.recall.features import Asked
 from reverie.recall.filters import jsonpath
@@ -31,6 +33,7 @@ from reverie.recall.fold import said_once
 from reverie.recall.held import Shelf
 from reverie.recall.indexes import Indexes
 from reverie.recall.pool import Pool, best, pool
+from reverie.recall.ranges import within_tiers
 from reverie.recall.ranker import Ranker
 from reverie.recall.ranking import Ranking
 from reverie.recall.recipes import RECIPES
@@ -79,7 +82,7 @@ class RecallService:
 
     def __init__(
         self, settings: Settings, database: Database, encoder: Encoder, model: Model, focus: Focus, metrics: Metrics,
-        rankers: Mapping[str, Ranker], reranking: Reranking,
+        rankers: Mapping[str, Ranker], reranking: Reranking, cold: ColdService,
     ) -> None:  # fmt: skip
         self._database = database
         self._metrics = metrics
@@ -93,8 +96,9 @@ class RecallService:
         self._language = settings.memory_language
         self._timeout = settings.memory_recall_timeout_seconds
         indexes = Indexes(database, settings.memory_hnsw)
-        shelf = Shelf(model, settings.memory_held_mb * 1024 * 1024)
-        self._arms = Arms(database, encoder, model, indexes, shelf, focus, metrics, self._timeout)
+        shelf = Shelf(model, settings.memory_held_mb * 1024 * 1024, indexes)
+        self._cold = Cold(cold, model, settings.memory_cold_timeout_seconds)
+        self._arms = Arms(database, encoder, model, indexes, shelf, focus, metrics, self._timeout, self._cold)
 
     async def recall(self, principal: Principal, asked: RecallQuery) -> Answer:
         """Answers a question: what :class:`~reverie.recall.schemas.RecallOut` describes, made without it.
@@ -112,7 +116,7 @@ class RecallService:
             return known | {"took_ms": watch.total()}
         looking = Looking(self._database, list(names))
         question, arms, found, reached = await self.gather(principal, asked, watch, looking)
-        chosen, links, degraded = await self._chosen(space_id, asked, question.k, arms, found, watch)
+        chosen, links, degraded = await self._chosen(space_id, asked, question, arms, found, watch)
         self._metrics.recall(watch.laps)
         answer = {
             "query": asked.q,
@@ -133,23 +137,31 @@ class RecallService:
             "took_ms": watch.total(),
             "explain": explanation(arms, [one.scored for one in chosen], watch.laps) if asked.explain else None,
         }
-        await self._keep(key, answer, looking, asked)
+        await self._keep(key, answer, looking, asked, [one.trace.expires_at for one in chosen if one.trace.expires_at])
         return answer
 
+    def forget(self, user_id: UUID, trace_ids: Collection[UUID]) -> None:
+        """Takes traces of a user out of the memory of this process: held vectors, and the answers that show them."""
+        gone = {str(one) for one in trace_ids}
+        self._cache.drop(lambda _, answer: any(str(one["trace_id"]) in gone for one in answer["results"]))
+        self._arms.drop(user_id)
+
     async def _chosen(
-        self, space_id: UUID, asked: RecallQuery, k: int, arms: Mapping[str, Arm], found: Pool, watch: Stopwatch
-    ) -> tuple[list[Chosen], list[Edge], list[str]]:
-        """The best ``k`` traces, the edges among those that were read, and what was not done in time."""
-        recipe = RECIPES[asked.recipe]
+        self, space_id: UUID, asked: RecallQuery, question: Question, arms: Mapping[str, Arm], found: Pool,
+        watch: Stopwatch,
+    ) -> tuple[list[Chosen], list[Edge], list[str]]:  # fmt: skip
+        """The best traces, the edges among those that were read, and what was not done in time."""
+        recipe, k = RECIPES[asked.recipe], question.k
         most = self._rerank_candidates if recipe.rerank else 0
         wanted = max(k + SPARE, most)
-        ranking = self._ranking(asked, arms, found, max(recipe.shortlist, k), wanted) if recipe.fused else None
+        # If their texts cannot be read, the others take their places.
+        more = len(arms[COLD].candidates) if COLD in arms else 0
+        ranking = self._ranking(asked, arms, found, max(recipe.shortlist, k), wanted + more) if recipe.fused else None
         ranked = fuse.alone(next(iter(arms.values())), found.rows) if ranking is None else ranking.ordered
         watch.lap("fuse")
-        keys = [one.key for one in ranked[:wanted] if most or one.score >= asked.min_score]
-        traces, links = await candidates.results(self._database, space_id, keys, asked.at, self._timeout)
+        standing = [one.key for one in ranked if most or one.score >= asked.min_score]
+        keys, traces, links, degraded = await self._read(space_id, question, arms, standing, wanted)
         watch.lap("results")
-        degraded = []
         if ranking is not None and most:
             scores = await self._reranked(asked.q, [traces[key] for key in keys[:most] if key in traces])
             if scores is None:
@@ -157,14 +169,44 @@ class RecallService:
             else:
                 ranked = ranking.reranked(scores)
             watch.lap("rerank")
-        standing = {one.key: one for one in ranked if one.key in traces and one.score >= asked.min_score}
-        read = [traces[key] for key in standing]
+        scored = {one.key: one for one in ranked if one.key in traces and one.score >= asked.min_score}
+        read = [traces[key] for key in scored]
         once = said_once(read) if recipe.fused else [(trace, []) for trace in read]
-        chosen = [Chosen(standing[trace.key], trace, [trace_of(one.key) for one in same]) for trace, same in once[:k]]
+        chosen = [Chosen(scored[trace.key], trace, [trace_of(one.key) for one in same]) for trace, same in once[:k]]
         return chosen, links, degraded
 
-    async def _keep(self, key: bytes, answer: Answer, looking: Looking, asked: RecallQuery) -> None:
-        """Keeps an answer to which every arm has contributed. Explanations are asked for to see a search."""
+    async def _read(
+        self, space_id: UUID, question: Question, arms: Mapping[str, Arm], ranked: Sequence[Key], wanted: int
+    ) -> tuple[list[Key], dict[Key, Trace], list[Edge], list[str]]:
+        """The first ``wanted`` of ``ranked``, but for those whose texts cannot be read; those of them that stand, with
+        the edges among them; and what was not done."""
+        lost = set[Key]()
+        cold = arms[COLD].candidates if _has_cold(arms) else None
+        degraded: list[str] = []
+        while True:
+            keys = [key for key in ranked if key not in lost][:wanted]
+            traces, links, untold = await candidates.results(
+                self._database, space_id, keys, question.bounds.at, self._timeout
+            )
+            if untold and cold is not None:
+                texts, complete = await self._cold.texts(space_id, list(untold), question.end)
+                if not complete:
+                    # What is left of cold memory is tried once more; then the answer comes from the rest.
+                    lost |= cold.keys() if degraded else set()
+                    degraded = [COLD]
+                traces |= {key: untold[key]._replace(content=text) for key, text in texts.items()}
+            gone = untold.keys() - traces.keys()
+            if not gone:
+                return keys, traces, links, [] if degraded and arms[COLD].failed else degraded
+            lost |= gone
+
+    async def _keep(
+        self, key: bytes, answer: Answer, looking: Looking, asked: RecallQuery, ends: Sequence[datetime]
+    ) -> None:
+        """Keeps an answer to which every arm has contributed, until the first of ``ends`` at most.
+
+        Explanations are asked for to see a search.
+        """
         # A window of time moves on with every moment, and the weights of what is in it change with what leaves it.
         if answer["degraded"] or asked.explain or asked.time_window is not None:
             return
@@ -172,7 +214,7 @@ class RecallService:
         if versions is not None:
             # Then "yesterday" is another day.
             midnight = clock.now().replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-            self._cache.keep(key, answer, size(answer), versions, until=midnight)
+            self._cache.keep(key, answer, size(answer), versions, until=min([midnight, *ends]))
 
     async def gather(
         self, principal: Principal, asked: RecallQuery, watch: Stopwatch, reads: Reads | None = None
@@ -194,7 +236,7 @@ class RecallService:
         # As of a moment that is over, what is in focus today says nothing.
         if RECIPES[asked.recipe].focus and asked.at is None and len(known) < question.k:
             arms[FOCUS] = await self._arms.focused(question.bounds)
-            known |= await self._from_focus(space_id, question, arms[FOCUS], known)
+            known |= await self._from_focus(space_id, question, arms[FOCUS], known, cold=_has_cold(arms))
         watch.lap("candidates")
         newest = max((one.happened_at for one in known.values()), default=None)
         spans = times.spans_for(question.text, question.now, newest)
@@ -207,7 +249,9 @@ class RecallService:
         most = max(float(found.first[first].max(initial=0.0)), 1e-9)
         seeds = {found.keys[place]: float(found.first[place]) / most for place in first}
         names = edges.named(asked.q, principal.identity_key)
-        arms[EDGES], reached = await self._arms.spread(space_id, question, seeds, names, hops, reads)
+        arms[EDGES], reached = await self._arms.spread(
+            space_id, question, seeds, names, hops, reads, cold=_has_cold(arms)
+        )
         watch.lap("edges")
         return question, arms, pool(arms, known | arms[EDGES].candidates, spans), reached
 
@@ -226,8 +270,6 @@ class RecallService:
         only = None
         if text:
             only = await candidates.matching(reads, space_id, user_ids, text, parameters, self._timeout)
-        if "hot" not in asked.tiers:
-            only = frozenset()
         bounds = Bounds(
             user_ids=user_ids,
             kinds=[KINDS[kind] for kind in asked.kinds or RECALLED_KINDS],
@@ -238,16 +280,27 @@ class RecallService:
             at=asked.at,
             only=only,
         )
-        return Question(asked.q, self._language, bounds, asked.k or self._k, asked.at or clock.now(), vector)
+        return Question(
+            asked.q,
+            self._language,
+            await within_tiers(reads, space_id, bounds, asked.tiers, self._timeout),
+            asked.k or self._k,
+            asked.at or clock.now(),
+            vector,
+            cold=bounds if "cold" in asked.tiers else None,
+            end=time.monotonic() + self._cold.seconds,
+        )
 
     async def _from_focus(
-        self, space_id: UUID, question: Question, focus: Arm, known: Mapping[Key, Candidate]
+        self, space_id: UUID, question: Question, focus: Arm, known: Mapping[Key, Candidate], *, cold: bool
     ) -> dict[Key, Candidate]:
         """What is in focus and no arm found: as much as is wanting, for it stands behind all that one did."""
         missing = [key for key in focus.scores if key not in known][: question.k - len(known)]
         if not missing:
             return {}
-        others = await candidates.weighable(self._database, space_id, missing, question.bounds.at, self._timeout)
+        others = await candidates.weighable(
+            self._database, space_id, missing, question.bounds.at, self._timeout, cold=cold
+        )
         return {one.key: one for one in others if admissible(one, question.bounds)}
 
     def _ranking(self, asked: RecallQuery, arms: Mapping[str, Arm], found: Pool, size: int, most: int) -> Ranking:
@@ -262,6 +315,11 @@ class RecallService:
         read = passages([one.content for one in traces], [one.speaker for one in traces], name_words(question))
         scores = await rerank(self._reranking, question, read, self._rerank_seconds)
         return None if scores is None else {one.key: score for one, score in zip(traces, scores, strict=True)}
+
+
+def _has_cold(arms: Mapping[str, Arm]) -> bool:
+    """Whether cold memory is asked for, and there: a damaged file leaves the others."""
+    return COLD in arms and arms[COLD].failed in (None, DAMAGED)
 
 
 def _back(moment: datetime, window: timedelta) -> datetime:

@@ -21,6 +21,7 @@ from typing import Final, Literal
 from uuid import UUID
 
 from reverie.recall.types import Bounds
+from reverie.recall.warm import Part
 
 Method = Literal["exact", "bits", "hnsw"]
 Mode = Literal["auto", "always", "never"]
@@ -100,10 +101,14 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The parts of a search. ``sift``: the ids of ``Bounds.only`` are not looked up, but looked for in each row."""
+    """The parts of a search. ``sift``: the ids of ``Bounds.only`` are not looked up, but looked for in each row.
+
+    ``warm``: how rows are searched that have codes; all others are what ``legs`` search.
+    """
 
     legs: tuple[Leg, ...]
     sift: bool = False
+    warm: tuple[Part, ...] = ()
 
     @property
     def name(self) -> Method:
@@ -114,7 +119,7 @@ class Plan:
     @property
     def rows(self) -> int:
         """How many rows are looked at, as far as it is known."""
-        return sum(leg.rows for leg in self.legs)
+        return sum(leg.rows for leg in self.legs) + sum(part.rows for part in self.warm)
 
 
 def choose(bounds: Bounds, built: Mapping[UUID, Sequence[Built]], dim: int, limit: int, mode: Mode = "auto") -> Plan:

@@ -20,18 +20,49 @@ LEFT JOIN LATERAL (
     SELECT * FROM memory_trace m
     WHERE m.user_id = n.user_id AND m.id >= n.trace_id ORDER BY m.user_id, m.id LIMIT 1
 ) t ON t.id = n.trace_id AND t.deleted_at IS NULL AND (t.updated_at < %b::timestamptz) IS NOT FALSE
+{warm}
+
+-- name: with_warm
+-- What a store adds to `vectors` that has warm rows: one row more, which begins with the candidates of all parts, packed
+-- (recall/warm.py). It is the same statement, so that a row that is just being moved or changed is seen in one state.
+UNION ALL
+SELECT string_agg(uuid_send(w.user_id) || uuid_send(w.trace_id) || int2send(w.head) || int4send(w.piece) || w.codes
+                  || varbit_send(w.bits), ''::bytea),
+       NULL, NULL, NULL, NULL, (SELECT coalesce(sum(traces), 0)::bigint FROM memory_user WHERE user_id = ANY(%b)),
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM (
+{parts}
+) w
+
+-- name: warm_rows
+-- Of the warm rows of a head those with the fewest signs that differ where the question's components are large: of large
+-- users index-only, of others as the heap has them, in the order of users. In partitions that are not warm an empty
+-- index over warm rows is all that is looked at. Codes are looked up: a sort copies every row that it is given.
+(SELECT c.user_id, c.trace_id, c.head, c.piece, e.codes, e.bits
+ FROM (
+    SELECT user_id, trace_id, head, piece
+    FROM memory_embedding
+    WHERE model_id = {model} AND codes IS NOT NULL AND user_id = ANY(%b) AND head IN ({head}) {clauses}
+    ORDER BY (bits & %b <~> %b) + (bits & %b <~> %b) LIMIT %b
+ ) c
+ CROSS JOIN LATERAL (
+    SELECT codes, bits FROM memory_embedding m
+    WHERE m.user_id = c.user_id AND m.trace_id = c.trace_id AND m.head = c.head AND m.model_id = {model}
+      AND m.piece = c.piece
+ ) e)
 
 -- name: vectors_exact
 -- Every vector within the bounds, index-only from the covering index of the model. The heads are literals: as a
 -- parameter they are taken for ten, and with a bound on ids the primary key and the heap seem to cost less.
 (SELECT {leg} AS leg, user_id, trace_id, head, piece, {column} <=> %b AS distance
  FROM memory_embedding
- WHERE model_id = {model} AND user_id = ANY(%b) AND head IN ({heads}) {span} {clauses}
+ WHERE model_id = {model} AND {column} IS NOT NULL AND user_id = ANY(%b) AND head IN ({heads}) {span} {clauses}
  ORDER BY distance
  LIMIT %b)
 
 -- name: vectors_bits
 -- The signs of every vector within the bounds, index-only; then those with the fewest that differ, by their vectors.
+-- What has become warm since the plan was made has none.
 (SELECT {leg} AS leg, c.user_id, c.trace_id, c.head, c.piece, e.vector <=> %b AS distance
  FROM (
     SELECT user_id, trace_id, head, piece
@@ -45,6 +76,7 @@ LEFT JOIN LATERAL (
     WHERE m.user_id = c.user_id AND m.trace_id = c.trace_id AND m.head = c.head AND m.model_id = {model}
       AND m.piece = c.piece {span}
  ) e
+ WHERE e.vector IS NOT NULL
  ORDER BY distance
  LIMIT %b)
 
@@ -53,7 +85,7 @@ LEFT JOIN LATERAL (
 -- pass the bounds.
 (SELECT {leg} AS leg, user_id, trace_id, head, piece, {column}::{type}({dim}) <=> %b AS distance
  FROM memory_embedding
- WHERE model_id = {model} AND user_id = '{user}'::uuid AND head = {heads} {span} {clauses}
+ WHERE model_id = {model} AND {column} IS NOT NULL AND user_id = '{user}'::uuid AND head = {heads} {span} {clauses}
  ORDER BY distance
  LIMIT %b)
 
@@ -84,17 +116,18 @@ SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hns
 WITH mark AS MATERIALIZED (
     SELECT version, version = %b AND traces <= %b AS wanted FROM memory_user WHERE user_id = %b
 )
-SELECT m.version, m.wanted, e.ids, e.pieces, e.vectors, t.traces, t.kinds, t.roles, t.speakers
+SELECT m.version, m.wanted, e.ids, e.pieces, e.vectors, t.traces, t.kinds, t.roles, t.speakers {warm}
 FROM mark m
 CROSS JOIN LATERAL (
     SELECT string_agg(uuid_send(s.trace_id), ''::bytea) AS ids, string_agg(int4send(s.piece), ''::bytea) AS pieces,
            string_agg({type}_send(s.vector), ''::bytea) AS vectors
     FROM (
         SELECT trace_id, piece, {column} AS vector FROM memory_embedding
-        WHERE (SELECT wanted FROM mark) AND model_id = {model} AND user_id = %b AND head IN (0)
+        WHERE (SELECT wanted FROM mark) AND model_id = {model} AND {column} IS NOT NULL AND user_id = %b AND head IN (0)
         LIMIT {most}
     ) s
 ) e
+{codes}
 CROSS JOIN LATERAL (
     SELECT string_agg(uuid_send(s.id) || int4send(s.length) || timestamptz_send(s.happened_at) || float4send(s.salience)
                       || boolsend(s.asks) || coalesce(uuid_send(s.follows), decode(repeat('00', 16), 'hex')),
@@ -104,24 +137,45 @@ CROSS JOIN LATERAL (
     WHERE (SELECT wanted FROM mark) AND s.user_id = %b AND s.deleted_at IS NULL
 ) t
 
+-- name: held_codes
+-- What `held` adds where a store has warm rows: those of the user, packed as `with_warm` packs them, but for
+-- the user.
+CROSS JOIN LATERAL (
+    SELECT string_agg(uuid_send(s.trace_id) || int2send(s.head) || int4send(s.piece) || s.codes || varbit_send(s.bits),
+                      ''::bytea) AS rows
+    FROM (
+        SELECT trace_id, head, piece, codes, bits FROM memory_embedding
+        WHERE (SELECT wanted FROM mark) AND model_id = {model} AND codes IS NOT NULL AND user_id = %b AND head IN (0)
+        LIMIT {most}
+    ) s
+) w
+
 -- name: indexes_mark
--- Of no user: what is known of the large ones of the store, which is no memory.
-SELECT count(*), max(built_at) FROM memory_index
+-- Of no user: what is known of the large ones of the store and of its partitions, which is no memory. Whether there may
+-- be warm rows (what is known is newer than that by less than it takes until the first are made), and cold ones; then
+-- what changes with the rest.
+SELECT (SELECT announced_at IS NOT NULL FROM tier_control), p.cold, p.tables, count(i.*), max(i.built_at)
+FROM (
+    SELECT coalesce(bool_or(tier = 'cold'), false) AS cold,
+           md5(string_agg(table_name || tier, ',' ORDER BY table_name)) AS tables
+    FROM memory_partition
+) p
+LEFT JOIN memory_index i ON true
+GROUP BY p.cold, p.tables
 
 -- name: indexes
-SELECT model_id, user_id, table_name, head, method, lower, upper, rows, looks, recall, kinds, moments
-FROM memory_index
+SELECT i.model_id, i.user_id, i.table_name, i.head, i.method, i.lower, i.upper, i.rows, i.looks, i.recall, i.kinds,
+       i.moments, p.tier
+FROM memory_index i JOIN memory_partition p ON p.table_name = i.table_name
 
--- name: lexical
--- BM25 over the words of the users; the function is the definer's, so that the GIN index may be used. The question is
--- read in every language that their traces are in. A small word of its own language counts in no other: among German
--- traces an English "what" would be a rare word. Its own language is what its text tells, else the one of the
--- settings if the users have it, else the users' first.
-WITH whose AS MATERIALIZED (
-    SELECT coalesce(sum(u.traces), 0)::bigint AS traces, coalesce(sum(u.words), 0)::bigint AS words,
-           bool_or(u.traces > %b AND (u.traces > %b * u.counted OR u.counted > %b * u.traces)) AS stale
-    FROM memory_user u WHERE u.user_id = ANY(%b)
-),
+-- name: vector_ranges
+-- The ranges of ids, and whether their vectors are hot.
+SELECT tier = 'hot', lower, upper FROM memory_partition WHERE parent = 'memory_embedding' ORDER BY lower
+
+-- name: question_words
+-- The words of a question, a part of others: it is read in every language that the users' traces are in. A small word of
+-- its own language counts in no other: among German traces an English "what" would be a rare word. Its own language is
+-- what its text tells, else the one of the settings if the users have it, else the users' first.
 asked AS MATERIALIZED (
     SELECT a.q, l.languages, coalesce(a.told, CASE WHEN a.usual = ANY(l.languages) THEN a.usual END, l.languages[1],
                                       a.usual) AS own
@@ -143,7 +197,16 @@ meant AS (
             SELECT p.place FROM reading o, unnest(o.words) AS k, unnest(k.positions) AS p (place) WHERE o.own
         ))
     ) AS w
+)
+
+-- name: lexical
+-- BM25 over the words of the users; the function is the definer's, so that the GIN index may be used.
+WITH whose AS MATERIALIZED (
+    SELECT coalesce(sum(u.traces), 0)::bigint AS traces, coalesce(sum(u.words), 0)::bigint AS words,
+           bool_or(u.traces > %b AND (u.traces > %b * u.counted OR u.counted > %b * u.traces)) AS stale
+    FROM memory_user u WHERE u.user_id = ANY(%b)
 ),
+{question},
 phrase AS (
     SELECT array_agg(p.q) AS queries, array_agg(p.weight) AS weights
     FROM (
@@ -211,7 +274,20 @@ SELECT id FROM memory_trace
 WHERE user_id = ANY(%b) AND deleted_at IS NULL {clauses}
 
 -- name: candidates
--- What fusion needs to know of traces that came another way than by an arm above.
+-- What fusion needs to know of traces that came another way than by an arm above; of cold ones where they are wanted.
+SELECT uuid_send(c.user_id) || uuid_send(c.trace_id),
+       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.asks, uuid_send(t.user_id) || uuid_send(t.follows)
+FROM unnest(%b::uuid[], %b::uuid[]) AS c (user_id, trace_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM memory_trace m
+    WHERE m.user_id = c.user_id AND m.id >= c.trace_id ORDER BY m.user_id, m.id LIMIT 1
+) t
+{cold}
+WHERE t.id = c.trace_id AND t.deleted_at IS NULL AND (t.updated_at < %b::timestamptz) IS NOT FALSE
+  AND (%b OR cold.it IS NULL)
+
+-- name: known_of_warm
+-- What fusion needs to know of traces whose warm rows were found: their text is here, or was a moment ago.
 SELECT uuid_send(c.user_id) || uuid_send(c.trace_id),
        t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.asks, uuid_send(t.user_id) || uuid_send(t.follows)
 FROM unnest(%b::uuid[], %b::uuid[]) AS c (user_id, trace_id)
@@ -221,19 +297,32 @@ CROSS JOIN LATERAL (
 ) t
 WHERE t.id = c.trace_id AND t.deleted_at IS NULL AND (t.updated_at < %b::timestamptz) IS NOT FALSE
 
+-- name: is_cold
+-- A part of others: whether a trace `t` is cold now, not while it is being written to a file.
+LEFT JOIN LATERAL (
+    SELECT true AS it FROM memory_digest d
+    WHERE d.user_id = t.user_id AND d.trace_id = t.id AND d.thawed_until IS NULL
+      AND NOT EXISTS (SELECT FROM memory_body y WHERE y.user_id = d.user_id AND y.trace_id = d.trace_id)
+    LIMIT 1
+) cold ON true
+
 -- name: results
--- The rows of what is answered, looked up in the same manner.
+-- The rows of what is answered, looked up in the same manner, without those that have expired. The text of what is cold
+-- lies in a file.
 SELECT uuid_send(c.user_id) || uuid_send(c.id), c.id::text, u.external_id, t.external_id, b.content, t.kind, t.role, t.speaker,
-       t.conversation_id, t.created_at, t.occurred_at, t.salience, t.meta
+       t.conversation_id, t.created_at, t.occurred_at, t.salience, t.meta, t.expires_at,
+       -- A text that stands in a cold partition was thawed, or came late.
+       coalesce((SELECT CASE p.tier WHEN 'hot' THEN 'hot' ELSE 'warm' END FROM memory_partition p
+                 WHERE p.parent = 'memory_embedding' AND p.lower <= c.id ORDER BY p.lower DESC LIMIT 1), 'hot')
 FROM unnest(%b::uuid[], %b::uuid[]) AS c (user_id, id)
 CROSS JOIN LATERAL (
     SELECT * FROM memory_trace m WHERE m.user_id = c.user_id AND m.id >= c.id ORDER BY m.user_id, m.id LIMIT 1
 ) t
 CROSS JOIN LATERAL (SELECT n.external_id FROM memory_user n WHERE n.user_id = c.user_id LIMIT 1) u
-CROSS JOIN LATERAL (
+LEFT JOIN LATERAL (
     SELECT y.content FROM memory_body y WHERE y.user_id = c.user_id AND y.trace_id = c.id LIMIT 1
-) b
-WHERE t.id = c.id AND t.deleted_at IS NULL
+) b ON true
+WHERE t.id = c.id AND t.deleted_at IS NULL AND (t.expires_at > %b::timestamptz) IS NOT FALSE
 
 -- name: versions
 -- What every write of a user raises: answers that were kept stand as long as it stays.
@@ -296,7 +385,8 @@ FROM reached r
 CROSS JOIN LATERAL (
     SELECT * FROM memory_trace m WHERE m.user_id = r.user_id AND m.id >= r.id ORDER BY m.user_id, m.id LIMIT 1
 ) t
-WHERE t.id = r.id AND t.deleted_at IS NULL AND t.kind = ANY(%b::text[])
+{cold}
+WHERE t.id = r.id AND t.deleted_at IS NULL AND t.kind = ANY(%b::text[]) AND (%b OR cold.it IS NULL)
   AND (%b::timestamptz IS NULL OR t.happened_at >= %b::timestamptz)
   AND (%b::timestamptz IS NULL OR t.happened_at < %b::timestamptz)
   AND (%b::uuid[] IS NULL OR t.id = ANY(%b::uuid[]))

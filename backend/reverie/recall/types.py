@@ -50,7 +50,11 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, and how; ``now`` is the moment from which "yesterday" counts."""
+    """What is asked, and how; ``now`` is the moment from which "yesterday" counts.
+
+    ``cold``: the bounds within which cold memory is searched too, None where it is not asked; that ends at ``end``
+    (monotonic).
+    """
 
     text: str
     language: str
@@ -58,13 +62,14 @@ class Question:
     k: int
     now: datetime
     vector: FloatArray | None = None
+    cold: Bounds | None = None
+    end: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a search returns: raw scores, higher is better, the candidates where it knows their rows, and the most that
-    the question could have given.
-
+    the question could have given, and what phrases add to that (``bonus``, its share of what words alone give).
     Of the vector arm also its ``plan``, how many ``rows`` that looked at (an estimate, from kept counts), and for each
     trace the number of the head and of the piece whose vector was nearest.
     """
@@ -75,13 +80,15 @@ class Found:
     plan: str = ""
     rows: int = 0
     pieces: dict[Key, tuple[int, int]] = field(default_factory=dict)
+    bonus: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
     """What one way of searching found: raw scores, higher is better; ``milliseconds`` it took; why it failed.
 
-    ``most``, ``plan``, ``rows`` and ``pieces`` as in :class:`Found`.
+    ``most``, ``plan``, ``rows``, ``pieces`` and ``bonus`` as in :class:`Found`. The cold arm adds to the scores of the
+    others, and has none of its own; ``files``: how many it has read.
     """
 
     name: str
@@ -93,6 +100,8 @@ class Arm:
     plan: str = ""
     rows: int = 0
     pieces: dict[Key, tuple[int, int]] = field(default_factory=dict)
+    bonus: float = 0.0
+    files: int = 0
 
 
 class Candidate(NamedTuple):
@@ -130,6 +139,8 @@ class Trace(NamedTuple):
     occurred_at: datetime | None
     salience: float
     meta: dict[str, Any]
+    expires_at: datetime | None = None
+    tier: str = "hot"
 
 
 class Scored(NamedTuple):

@@ -1,10 +1,13 @@
 """SQL of changing the embedding model, on connections of the owner of the schema."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from psycopg import errors
 
 from reverie.core.database import SERVED, Connection, Row, as_vector
 from reverie.core.kinds import KINDS
@@ -233,8 +236,9 @@ async def drop_part(connection: Connection, model: Model, table: str, first: int
 
 
 async def vacuum(connection: Connection, table: str) -> None:
-    """Vacuums and analyses a partition, unless somebody does already."""
-    await connection.execute(SQL.text("vacuum", table=table))
+    """Vacuums and analyses a partition, unless somebody does already, or it was moved: then it was written anew."""
+    with suppress(errors.UndefinedTable):
+        await connection.execute(SQL.text("vacuum", table=table))
 
 
 def _whole(thin: Thin, content: str) -> Whole:

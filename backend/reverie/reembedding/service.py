@@ -35,7 +35,13 @@ from reverie.reembedding import repository
 from reverie.reembedding.repository import Change, Piece, Thin, Whole
 from reverie.text.pieces import Span
 from reverie.tiers.indexes import add_model_indexes
-from reverie.tiers.locks import building_alone, wait_for_partition_makers, with_brief_locks
+from reverie.tiers.locks import (
+    Busy,
+    building_alone,
+    moving_alone,
+    wait_for_partition_makers,
+    with_brief_locks,
+)
 from reverie.tiers.service import TierService
 
 FILLING, CATCHING_UP, CLOSING, DROPPING = "filling", "catching up", "closing", "dropping"
@@ -352,7 +358,18 @@ class ReembeddingService:
                 await repository.give_served(connection, model)
 
     async def _drop(self, connection: Connection, model: Model, tell: Tell) -> None:
-        """Removes the vectors, the indexes and the row of a model, part by part."""
+        """Removes the vectors, the indexes and the row of a model, part by part, while no partition is moved."""
+        while True:
+            try:
+                async with moving_alone(connection):
+                    await self._drop_parts(connection, model, tell)
+            except Busy:
+                tell(Progress(DROPPING, 0, 0, 0, 0, "Partitions are being moved to another tier."))
+                await asyncio.sleep(1)
+            else:
+                return
+
+    async def _drop_parts(self, connection: Connection, model: Model, tell: Tell) -> None:
         await self._drop_indexes(connection, model)
         tables = await repository.partitions(connection)
         total, passed, gone = sum(blocks for _, blocks in tables), 0, 0

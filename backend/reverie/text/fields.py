@@ -111,6 +111,22 @@ def _children(parent: Any) -> list[Any]:
     return [child for child in values if isinstance(child, dict | list)]
 
 
+def no_number(value: object) -> object:
+    """What ``Literal[True]`` takes but a number: 1 equals True.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if value == 1 and value is not True:
+        raise ValueError("takes true")
+    return value
+
+
+def whole(value: object) -> object:
+    """What JSON Schema takes for a whole number, also where it is written as 30.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 STORABLE = r"^[^\u0000]*$"
 NOT_BLANK = r"^[^\u0000]*[^\s\u0000\u001c-\u001f\u0085][^\u0000]*$"
 """Patterns (ECMA 262) of text that PostgreSQL can store, and that holds more than white space."""

@@ -18,7 +18,7 @@ from uuid import UUID
 from reverie.core import clock
 from reverie.core.database import Connection
 from reverie.core.ids import lower_bound
-from reverie.core.kinds import KINDS
+from reverie.core.kinds import HEADS, KINDS
 from reverie.core.queries import Queries
 from reverie.memories.model import Model
 from reverie.tiers.indexes import (
@@ -33,7 +33,7 @@ from reverie.tiers.indexes import (
     hnsw_name,
     hnsw_prefix,
 )
-from reverie.tiers.measuring import candidates_needed, looks_needed, questions_like
+from reverie.tiers.measuring import candidates_needed, candidates_of_codes, looks_needed, questions_like
 
 SQL = Queries("reverie.tiers")
 
@@ -89,6 +89,8 @@ class Built:
     recall: float
     kinds: list[int]
     moments: list[datetime]
+    table: str
+    model_id: int
 
     @property
     def owner(self) -> tuple[UUID, int]:
@@ -139,7 +141,7 @@ async def _tend_bits(
         if there is None or factor >= GROWN:
             await _measure_bits(connection, model, partition, user)
         elif factor >= COUNTED:
-            await _add(connection, model, partition.table, replace(there, rows=user.rows))
+            await add(connection, replace(there, rows=user.rows))
     return built
 
 
@@ -207,6 +209,14 @@ async def _end(connection: Connection, whole: Span, rows: int) -> UUID:
 async def _write_down(
     connection: Connection, span: Span, method: str, index: str, rows: int | None, looks: int, recall: float
 ) -> Built:
+    made = await _described(connection, span, method, index, rows, looks, recall)
+    await add(connection, made)
+    return made
+
+
+async def _described(
+    connection: Connection, span: Span, method: str, index: str, rows: int | None, looks: int, recall: float
+) -> Built:
     cursor = await connection.execute(span.sql("kinds"))
     counts = {int(kind): int(count) for kind, count in await cursor.fetchall()}
     cursor = await connection.execute(span.sql("moments"))
@@ -214,11 +224,21 @@ async def _write_down(
     moments = list(row[0]) if row is not None and row[0] is not None else []
     kinds = [counts.get(kind, 0) for kind in range(1, max(KINDS.values()) + 1)]
     count = sum(kinds) if rows is None else rows
-    made = Built(
-        span.user_id, span.head, method, span.lower, span.upper, index, count, looks, recall, kinds, moments
+    return Built(
+        span.user_id, span.head, method, span.lower, span.upper, index, count, looks, recall, kinds, moments,
+        span.table, span.model.id,
     )  # fmt: skip
-    await _add(connection, span.model, span.table, made)
-    return made
+
+
+async def warm_user(connection: Connection, model: Model, partition: Partition, user_id: UUID) -> Built:
+    """What recall is to know of a large user in a warm partition whose index over signs stands: measured anew.
+
+    What was measured of the partitions that it was made of is of other vectors, and of other candidates.
+    """
+    head = HEADS["semantic"]
+    span = Span(partition.table, model, user_id, head, partition.lower, partition.upper, warm=True)
+    looks, recall = await candidates_of_codes(connection, span)
+    return await _described(connection, span, "bits", bits_name(partition.table, model), None, looks, recall)
 
 
 async def _fill_bits(connection: Connection, model: Model, partition: Partition) -> None:
@@ -253,7 +273,7 @@ async def _large_users(connection: Connection, model: Model, partition: Partitio
 
 async def _built(connection: Connection, model: Model, partition: Partition) -> list[Built]:
     cursor = await connection.execute(SQL["built"], (partition.table, model.id))
-    return [Built(*row) for row in await cursor.fetchall()]
+    return [Built(*(*row, partition.table, model.id)) for row in await cursor.fetchall()]
 
 
 async def _remove_shrunk(
@@ -271,10 +291,11 @@ async def _remove(connection: Connection, model: Model, table: str, one: Built) 
     await connection.execute(SQL["remove_built"], key)
 
 
-async def _add(connection: Connection, model: Model, table: str, one: Built) -> None:
+async def add(connection: Connection, one: Built) -> None:
+    """Writes down what was built; recall hears of it within seconds."""
     await connection.execute(
         SQL["add_built"],
-        (one.user_id, table, model.id, one.head, one.method, one.lower, one.upper, one.index_name, one.rows,
+        (one.user_id, one.table, one.model_id, one.head, one.method, one.lower, one.upper, one.index_name, one.rows,
          one.looks, one.recall, one.kinds, one.moments, clock.now()),
     )  # fmt: skip
 

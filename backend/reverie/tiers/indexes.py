@@ -8,12 +8,17 @@ from hashlib import blake2s
 from typing import Literal
 from uuid import UUID
 
+from psycopg import errors
+
 from reverie.core.database import Connection
 from reverie.core.queries import Queries
 from reverie.memories.model import Model
 from reverie.tiers.locks import building_alone, wait_for_partition_makers
 
 SQL = Queries("reverie.tiers")
+MOVING = Queries("reverie.tiers", "moving.sql")
+
+TIERS = ("hot", "warm", "cold")
 
 LARGEST_INDEX_ROW = 2600
 """Bytes; a row of a B-tree holds 2 704 (a third of a page)."""
@@ -32,16 +37,20 @@ Mode = Literal["auto", "always", "never"]
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition of ``memory_embedding`` and its range of ids (``upper`` exclusive)."""
+    """A partition of ``memory_embedding``, its range of ids (``upper`` exclusive), and its tier."""
 
     table: str
     lower: UUID
     upper: UUID
+    tier: str = "hot"
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One user's vectors of one head and model in a partition, from ``lower`` to ``upper`` (exclusive)."""
+    """One user's vectors of one head and model in a partition, from ``lower`` to ``upper`` (exclusive).
+
+    ``warm``: those that are codes, and none else.
+    """
 
     table: str
     model: Model
@@ -49,6 +58,7 @@ class Span:
     head: int
     lower: UUID
     upper: UUID
+    warm: bool = False
 
     def sql(self, block: str, **literals: int | str) -> bytes:
         """A block of SQL over these vectors."""
@@ -56,8 +66,10 @@ class Span:
         own: dict[str, int | str] = {"column": model.column, "type": model.type, "dim": model.dim, "model": model.id}
         where: dict[str, int | str] = {"user": str(self.user_id), "head": self.head}
         where |= {"lower": str(self.lower), "upper": str(self.upper)}
-        mine = SQL.text("mine", model=model.id, **where).decode()
-        return SQL.text(block, table=self.table, mine=mine, **own, **where, **literals)
+        mine = SQL.text("mine", model=model.id, **where)
+        if self.warm:
+            mine += b" " + SQL["mine_warm"]
+        return SQL.text(block, table=self.table, mine=mine.decode(), **own, **where, **literals)
 
 
 async def list_models(connection: Connection) -> list[Model]:
@@ -66,9 +78,9 @@ async def list_models(connection: Connection) -> list[Model]:
     return [Model(*row) for row in await cursor.fetchall()]
 
 
-async def list_partitions(connection: Connection) -> list[Partition]:
-    """The partitions whose vectors are searched, oldest first."""
-    cursor = await connection.execute(SQL["vector_partitions"])
+async def list_partitions(connection: Connection, *tiers: str) -> list[Partition]:
+    """The partitions of vectors of some tiers, oldest first; the hot ones when none is named."""
+    cursor = await connection.execute(SQL["vector_partitions"], (list(tiers or ("hot",)),))
     return [Partition(*row) for row in await cursor.fetchall()]
 
 
@@ -79,6 +91,10 @@ def covered(model: Model) -> bool:
 
 def exact_name(table: str, model: Model) -> str:
     return f"{table}_m{model.id}_exact"
+
+
+def codes_name(table: str, model: Model) -> str:
+    return f"{table}_m{model.id}_codes"
 
 
 def bits_name(table: str, model: Model) -> str:
@@ -100,7 +116,7 @@ def exact_index(table: str, model: Model, *, concurrently: bool) -> bytes:
     """The statement that makes the covering index of a partition for a model."""
     return SQL.text(
         "exact_index",
-        concurrently="CONCURRENTLY" if concurrently else "",
+        concurrently=_way(concurrently=concurrently),
         index=exact_name(table, model),
         table=table,
         vector=f", {model.column}" if covered(model) else "",
@@ -108,20 +124,68 @@ def exact_index(table: str, model: Model, *, concurrently: bool) -> bytes:
     )
 
 
+def codes_index(table: str, model: Model, *, concurrently: bool) -> bytes:
+    """The statement that makes the empty index by which nothing warm is found in a hot partition."""
+    return MOVING.text(
+        "codes_index", concurrently=_way(concurrently=concurrently), index=codes_name(table, model), table=table,
+        model=model.id,
+    )  # fmt: skip
+
+
+def late_index(table: str, model: Model, *, concurrently: bool) -> bytes:
+    """The statement that makes the index of exact search in a warm or cold partition: of what is not codes there."""
+    return MOVING.text(
+        "late_index", concurrently=_way(concurrently=concurrently), index=exact_name(table, model), table=table,
+        vector=f", {model.column}" if covered(model) else "", column=model.column, model=model.id,
+    )  # fmt: skip
+
+
+def warm_bits_index(table: str, model: Model, *, concurrently: bool) -> bytes:
+    """The statement that makes the index over the signs of what is codes: of the first head."""
+    return MOVING.text(
+        "warm_bits_index", concurrently=_way(concurrently=concurrently), index=bits_name(table, model), table=table,
+        model=model.id,
+    )  # fmt: skip
+
+
+def _way(*, concurrently: bool) -> str:
+    return "CONCURRENTLY" if concurrently else ""
+
+
+def model_indexes(table: str, tier: str, model: Model, *, concurrently: bool) -> dict[str, bytes]:
+    """The indexes that every partition of a tier has for a model, by name, and the statements that make them."""
+    if tier != "hot":
+        return {exact_name(table, model): late_index(table, model, concurrently=concurrently)}
+    return {
+        exact_name(table, model): exact_index(table, model, concurrently=concurrently),
+        codes_name(table, model): codes_index(table, model, concurrently=concurrently),
+    }
+
+
 async def add_model_indexes(connection: Connection, model: Model) -> list[str]:
-    """Makes the covering index of a model on every partition that lacks it, and returns their names.
+    """Makes the indexes of a model on every partition that lacks them, and returns their names.
 
     Call it after the row of ``model`` is committed: partitions that are made from then on bring the index themselves.
     ``connection`` is the owner's, in autocommit; readers and writers go on meanwhile.
     """
     await wait_for_partition_makers(connection)
-    made = []
+    made: list[str] = []
     async with building_alone(connection):
-        for partition in await list_partitions(connection):
-            name = exact_name(partition.table, model)
-            if await build(connection, name, exact_index(partition.table, model, concurrently=True)):
-                made.append(name)
+        while not await _add_indexes(connection, model, made):
+            pass
     return made
+
+
+async def _add_indexes(connection: Connection, model: Model, made: list[str]) -> bool:
+    """False where a partition was moved meanwhile: what took its place is to be looked at."""
+    for one in await list_partitions(connection, *TIERS):
+        for name, statement in model_indexes(one.table, one.tier, model, concurrently=True).items():
+            try:
+                if await build(connection, name, statement):
+                    made.append(name)
+            except errors.UndefinedTable:
+                return False
+    return True
 
 
 async def build_bits(connection: Connection, table: str, model: Model) -> bool:

@@ -1,16 +1,19 @@
 """How much of the exact top ten an index finds, by a sample of questions: what recall's planner goes by."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from math import ceil
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from pgvector import HalfVector, Vector
 from pgvector.psycopg import register_vector_async
 
 from reverie.core.database import Connection, as_vector
 from reverie.core.queries import Queries
+from reverie.embedding.codes import Bytes, bit_bytes, code_bytes, restore, told_by, unpack
 from reverie.embedding.protocol import FloatArray
 from reverie.tiers.indexes import Span
 
@@ -45,6 +48,10 @@ real questions' 200 found 0.981 and 400 0.994."""
 
 ROUNDING: Final = 1e-6
 
+ROWS_AT_ONCE: Final = 4096
+
+Words = npt.NDArray[np.uint64]
+
 
 async def questions_like(connection: Connection, span: Span, count: int = QUESTIONS) -> list[FloatArray]:
     """Vectors that are as far from these memories as questions are."""
@@ -76,6 +83,59 @@ async def candidates_needed(connection: Connection, span: Span, questions: Seque
             cursor = await connection.execute(span.sql("signs_of_all"), (wanted,))
             ranks += ranks_of(near, Counter({int(row[0]): int(row[1]) for row in await cursor.fetchall()}))
     return enough(ranks)
+
+
+async def candidates_of_codes(connection: Connection, span: Span) -> tuple[int, float]:
+    """As :func:`candidates_needed`, of vectors that are codes: candidates are those that differ in the fewest signs in
+    which questions tell much."""
+    model = span.model
+    cursor = connection.cursor(binary=True)
+    await cursor.execute(span.sql("codes_sample"), (QUESTIONS,))
+    size = bit_bytes(model.dim) + code_bytes(model.dim)
+    drawn = [bytes(row[0][-size:]) for row in await cursor.fetchall()]
+    if not drawn:
+        return FEWEST_CANDIDATES, 1.0
+    nearest = _Nearest(np.array(asked_of(list(_decoded(drawn, model.dim)[1]))))
+    async with connection.cursor().copy(span.sql("codes_of_user")) as copy:
+        held: list[bytes] = []
+        async for message in copy:
+            held.append(bytes(message[-size:]))
+            if len(held) >= ROWS_AT_ONCE:
+                await asyncio.to_thread(nearest.add, held)
+                held = []
+        # The last message is the end.
+        await asyncio.to_thread(nearest.add, held[:-1])
+    return enough(nearest.ranks())
+
+
+class _Nearest:
+    """The exact top ten of each question among vectors that come some at a time, and in how many signs all differ."""
+
+    def __init__(self, questions: FloatArray) -> None:
+        count, self._dim = questions.shape
+        self._questions = questions
+        self._told = [[(_words(mask), _words(signs)) for mask, signs in told_by(one)] for one in questions]
+        self._scores = np.full((count, 0), -np.inf, dtype=np.float32)
+        self._apart = np.zeros((count, 0), dtype=np.int64)
+        self._all = np.zeros((count, 2 * self._dim + 1), dtype=np.int64)
+
+    def add(self, rows: Sequence[bytes]) -> None:
+        """Looks at vectors: each is its signs and its codes."""
+        if not rows:
+            return
+        bits, vectors = _decoded(rows, self._dim)
+        scores = self._questions @ vectors.T
+        words = _packed_words(bits)
+        apart = np.array([_apart(words, one) for one in self._told])
+        self._all += np.array([np.bincount(one, minlength=self._all.shape[1]) for one in apart])
+        scores, apart = np.hstack([self._scores, scores]), np.hstack([self._apart, apart])
+        best = np.argpartition(-scores, min(10, scores.shape[1]) - 1, axis=1)[:, :10]
+        self._scores, self._apart = np.take_along_axis(scores, best, 1), np.take_along_axis(apart, best, 1)
+
+    def ranks(self) -> list[int]:
+        """How many rows differ in as many signs or fewer as each of the top ten."""
+        as_near = self._all.cumsum(axis=1)
+        return [int(one) for one in np.take_along_axis(as_near, self._apart, 1).ravel()]
 
 
 def ranks_of(near: Sequence[int], rows: Counter[int]) -> list[int]:
@@ -127,6 +187,33 @@ async def _distances(
             await connection.execute(SQL["graph_settings"], (str(looks),))
         cursor = await connection.execute(span.sql(block), (as_vector(question, span.model.precision),))
         return [float(row[0]) for row in await cursor.fetchall()]
+
+
+def _words(bits: npt.NDArray[Any]) -> Words:
+    """Bits, one number each, in words of 64 along the last axis."""
+    return _packed_words(np.packbits(bits, axis=-1))
+
+
+def _packed_words(packed: Bytes) -> Words:
+    spare = -packed.shape[-1] % 8
+    padded = np.concatenate([packed, np.zeros((*packed.shape[:-1], spare), dtype=np.uint8)], axis=-1)
+    return np.ascontiguousarray(padded).view(np.uint64)
+
+
+def _apart(bits: Words, told: Sequence[tuple[Words, Words]]) -> npt.NDArray[np.int64]:
+    """In how many signs rows differ from a question, where its signs say much."""
+    apart = np.zeros(len(bits), dtype=np.int64)
+    for mask, signs in told:
+        for word in range(bits.shape[1]):
+            apart += np.bitwise_count((bits[:, word] & mask[word]) ^ signs[word])
+    return apart
+
+
+def _decoded(rows: Sequence[bytes], dim: int) -> tuple[Bytes, FloatArray]:
+    """(signs, vectors) of rows that are signs and codes."""
+    packed = np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(len(rows), -1)
+    bits, codes = packed[:, : bit_bytes(dim)], packed[:, bit_bytes(dim) :]
+    return bits, restore(unpack(codes, bits, dim))
 
 
 def _numbers(value: Any) -> FloatArray:

@@ -15,7 +15,7 @@ from reverie.core.database import Connection, Row
 from reverie.core.ids import lower_bound
 from reverie.core.queries import Queries
 from reverie.memories.model import Model
-from reverie.tiers.indexes import exact_index, list_models
+from reverie.tiers.indexes import list_models, model_indexes
 from reverie.tiers.locks import with_brief_locks
 
 SQL = Queries("reverie.tiers")
@@ -98,7 +98,8 @@ async def _make(connection: Connection, week: Week, parent: str, models: list[Mo
         await connection.execute(SQL.text("lexemes_index", table=table, index=f"{table}_lexemes"))
     else:
         for model in models:
-            await connection.execute(exact_index(table, model, concurrently=False))
+            for statement in model_indexes(table, "hot", model, concurrently=False).values():
+                await connection.execute(statement)
     await connection.execute(SQL.text("foreign_key", table=table))
     await connection.execute(
         SQL.text("attach", table=table, parent=parent, lower=str(week.lower), upper=str(week.upper))

@@ -7,8 +7,8 @@
 SELECT parent, lower, upper FROM memory_partition WHERE lower < %s AND upper > %s
 
 -- name: vector_partitions
-SELECT table_name, lower, upper FROM memory_partition
-WHERE parent = 'memory_embedding' AND tier = 'hot' ORDER BY lower
+SELECT table_name, lower, upper, tier FROM memory_partition
+WHERE parent = 'memory_embedding' AND tier = ANY(%s) ORDER BY lower
 
 -- name: models
 SELECT id, name, dim, precision FROM model ORDER BY id
@@ -129,6 +129,9 @@ FROM {table} WHERE user_id = '{user}'::uuid {mine}
 AND model_id = {model} AND head = {head}
   AND trace_id >= '{lower}'::uuid AND trace_id < '{upper}'::uuid
 
+-- name: mine_warm
+AND codes IS NOT NULL
+
 -- name: sample
 SELECT {column} FROM {table} WHERE user_id = '{user}'::uuid {mine} ORDER BY random() LIMIT %s
 
@@ -183,6 +186,13 @@ SELECT EXISTS (SELECT FROM {table} WHERE model_id = {model} AND bits IS NULL)
 -- name: built
 SELECT user_id, head, method, lower, upper, index_name, rows, looks, recall, kinds, moments FROM memory_index
 WHERE table_name = %s AND model_id = %s ORDER BY user_id, head, method, lower
+
+-- name: codes_sample
+-- Signs, behind four bytes that say how many, and codes.
+SELECT varbit_send(bits) || codes FROM {table} WHERE user_id = '{user}'::uuid {mine} ORDER BY random() LIMIT %s
+
+-- name: codes_of_user
+COPY (SELECT varbit_send(bits) || codes FROM {table} WHERE user_id = '{user}'::uuid {mine}) TO STDOUT (FORMAT binary)
 
 -- name: add_built
 INSERT INTO memory_index (user_id, table_name, model_id, head, method, lower, upper, index_name, rows, looks, recall,

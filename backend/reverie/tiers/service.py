@@ -1,8 +1,10 @@
 """Keeping partitions and indexes: made ahead by a job, and on demand when a write meets a missing one."""
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import structlog
+from psycopg import errors
 
 from reverie.core import clock
 from reverie.core.database import Connection, Database
@@ -53,8 +55,10 @@ class TierService:
                 async with building_if_nobody_does(connection) as alone:
                     if not alone:
                         break
-                    if await self._tend(connection, model, partition):
-                        built.append(partition.table)
+                    # Where it was moved meanwhile, what took its place has what it needs.
+                    with suppress(errors.UndefinedTable, errors.ForeignKeyViolation):
+                        if await self._tend(connection, model, partition):
+                            built.append(partition.table)
         if built:
             log.info("indexes built", tables=built)
         return built

@@ -1,0 +1,216 @@
+"""Receipts: what was forgotten, and whether it is gone.
+
+Verifying looks again in every place, by the ids that the tombstones of the receipt name: as the owner of the schema, so
+that no policy hides a row, and no partition that hangs nowhere.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+import structlog
+from psycopg import sql
+
+from reverie.auth.principal import Principal
+from reverie.cold.files import Damaged
+from reverie.cold.segments import PREFIX, Segment
+from reverie.cold.service import ColdService
+from reverie.core import clock
+from reverie.core.database import Connection, Database, Row
+from reverie.core.errors import NotFound
+from reverie.core.ids import user_uuid
+from reverie.core.paging import next_cursor
+from reverie.core.queries import Queries
+from reverie.forgetting import repository
+from reverie.forgetting.schemas import ReceiptOut, ReceiptPage, ReceiptsQuery, VerifyOut
+from reverie.objects.store import Missing, StorageTrouble
+from reverie.working.focus import Focus
+
+SQL = Queries("reverie.forgetting", "verify.sql")
+
+TABLES: Final = {
+    "traces": "traces", "bodies": "bodies", "vectors": "vectors", "edges": "edges", "digests": "digests",
+    "removals": "removals", "operations": "operations", "answers": "answers", "rebuilds": "rebuilds",
+    "provenance": "provenance",
+}  # fmt: skip
+"""The places in PostgreSQL, each with its query."""
+
+LEFTOVERS, FILES, GARBAGE, FOCUS = "leftovers", "files", "garbage", "focus"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a look found: how much in each place, and where nobody could look."""
+
+    found: dict[str, int] = field(default_factory=dict)
+    unseen: list[str] = field(default_factory=list)
+    until: list[str] = field(default_factory=list)
+
+
+class ReceiptService:
+    """The receipts of every user."""
+
+    def __init__(self, database: Database, focus: Focus, cold: ColdService) -> None:
+        self._database = database
+        self._focus = focus
+        self._cold = cold
+
+    async def page(self, principal: Principal, query: ReceiptsQuery) -> ReceiptPage:
+        """Receipts of a user, newest first."""
+        user_id = user_uuid(principal.space_id, query.user_id)
+        async with self._database.reading(principal.space_id) as session:
+            rows = await repository.list_receipts(session, user_id, query.before(), query.limit)
+        items = [receipt_out(query.user_id, row) for row in rows]
+        return ReceiptPage(items=items, next_cursor=next_cursor([item.receipt_id for item in items], query.limit))
+
+    async def get(self, principal: Principal, user: str, receipt_id: UUID) -> ReceiptOut:
+        """A receipt.
+
+        Raises:
+            NotFound: the user has none of this id.
+        """
+        return receipt_out(user, await self._row(principal, user, receipt_id))
+
+    async def verify(self, principal: Principal, user: str, receipt_id: UUID) -> VerifyOut:
+        """Looks everywhere for what a receipt says is gone.
+
+        Raises:
+            NotFound: the user has no such receipt.
+        """
+        space_id, user_id = principal.space_id, user_uuid(principal.space_id, user)
+        row = await self._row(principal, user, receipt_id)
+        findings = Findings()
+        async with self._database.maintenance() as connection:
+            ids = await _ids(connection, user_id, receipt_id)
+            await self._in_tables(connection, user_id, receipt_id, findings)
+            await _in_leftovers(connection, user_id, receipt_id, findings)
+            findings.found[GARBAGE] = await repository.garbage_of(connection, f"{PREFIX}/{space_id}/")
+            findings.until = await _until(connection, row)
+        await self._in_files(space_id, user_id, ids, findings)
+        await self._in_focus(user_id, ids, findings)
+        left = {name: n for name, n in findings.found.items() if n}
+        return VerifyOut(
+            receipt_id=receipt_id, state=row[4], verified_at=clock.now(), traces=len(ids),
+            gone=not left and not findings.unseen, found=findings.found, unseen=findings.unseen,
+            until=findings.until,
+        )  # fmt: skip
+
+    async def _row(self, principal: Principal, user: str, receipt_id: UUID) -> Row:
+        async with self._database.reading(principal.space_id) as session:
+            row = await repository.get_receipt(session, user_uuid(principal.space_id, user), receipt_id)
+        if row is None:
+            raise NotFound(f"The user has no receipt {receipt_id}.")
+        return row
+
+    async def _in_tables(self, connection: Connection, user_id: UUID, receipt_id: UUID, findings: Findings) -> None:
+        named = {"user": user_id, "receipt": receipt_id, "kind": repository.FORGET}
+        for place, query in TABLES.items():
+            cursor = await connection.execute(SQL[query], named)
+            row = await cursor.fetchone()
+            findings.found[place] = int(row[0]) if row else 0
+
+    async def _in_files(self, space_id: UUID, user_id: UUID, ids: Sequence[UUID], findings: Findings) -> None:
+        findings.found[FILES] = 0
+        for segment in await self._cold.segments(space_id, [user_id]):
+            try:
+                findings.found[FILES] += await asyncio.to_thread(partial(_rows_in, self._cold, segment, user_id, ids))
+            except (StorageTrouble, Damaged) as error:
+                log.warning("cold file not looked at", path=segment.path, error=type(error).__name__)
+                findings.unseen.append(f"the file {segment.path}")
+
+    async def _in_focus(self, user_id: UUID, ids: Sequence[UUID], findings: Findings) -> None:
+        focused = await self._focus.count(user_id, ids)
+        findings.found[FOCUS] = focused or 0
+        if focused is None:
+            findings.unseen.append("Redis")
+
+
+def receipt_out(user: str, row: Row) -> ReceiptOut:
+    """A row of ``list_receipts`` as it is answered."""
+    return ReceiptOut(
+        receipt_id=row[0], user_id=user, scope=row[1], reason=row[2], counts=row[3], state=row[4], created_at=row[5],
+        finished_at=row[6] or (row[5] if row[4] == "done" else None),
+    )  # fmt: skip
+
+
+async def _ids(connection: Connection, user_id: UUID, receipt_id: UUID) -> list[UUID]:
+    cursor = await connection.execute(SQL["ids"], {"user": user_id, "receipt": receipt_id})
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def _in_leftovers(connection: Connection, user_id: UUID, receipt_id: UUID, findings: Findings) -> None:
+    """Tables that were made or taken out of use while a partition was moved, and are no part of it."""
+    findings.found[LEFTOVERS] = 0
+    named = {"user": user_id, "receipt": receipt_id}
+    for (table,) in await (await connection.execute(SQL["detached"])).fetchall():
+        query = sql.SQL(SQL["in_detached"].decode()).format(table=sql.Identifier(table))
+        row = await (await connection.execute(query, named)).fetchone()
+        findings.found[LEFTOVERS] += int(row[0]) if row else 0
+
+
+def _rows_in(cold: ColdService, segment: Segment, user_id: UUID, ids: Sequence[UUID]) -> int:
+    """How many rows of these traces a file holds; it blocks."""
+    try:
+        reader = cold.open(segment)
+    except Missing:
+        return 0
+    try:
+        table = reader.read_traces(user_id, ids, ("piece",))
+    finally:
+        reader.close()
+    return 0 if table is None else int(table.num_rows)
+
+
+async def _until(connection: Connection, row: Row) -> list[str]:
+    """Until when what no query reads may hold it, in sentences."""
+    finished, wal = row[6] or row[5], row[7]
+    known = await (await connection.execute(SQL["server"], {"finished": finished})).fetchone()
+    assert known is not None  # noqa: S101 - a select of scalars has a row
+    redo, archived, kept_mb, slots, unvacuumed = known
+    said = [_of_pages(unvacuumed or [], finished)]
+    if row[4] != "done" or wal is None:
+        said.append("It is still being removed; ask again when the receipt is done.")
+    else:
+        said.append(_of_log(wal, redo, archived == "on" or archived == "always", kept_mb, slots))
+    said.append(
+        f"Dumps, base backups and snapshots of before {finished:%Y-%m-%d %H:%M} UTC hold it until they expire: Reverie "
+        "does not know of them. After restoring one, forget again what was forgotten since."
+    )
+    return said
+
+
+def _of_pages(tables: Sequence[str], finished: datetime) -> str:
+    if not tables:
+        return (
+            "A VACUUM has passed over every table that held it. Bytes of it, which no query reads, may stay in the "
+            "free room of their pages, and single words in the index over words, until these are written over; VACUUM "
+            "(FULL, ANALYZE) writes a table anew at once, and nobody can use it meanwhile."
+        )
+    names = ", ".join(tables[:5]) + (" and others" if len(tables) > 5 else "")
+    return (
+        "PostgreSQL's files hold removed rows until VACUUM has passed, which autovacuum does by itself, and their room "
+        f"is used again; since {finished:%Y-%m-%d %H:%M} UTC it has not passed over {names}. VACUUM (FULL, ANALYZE) "
+        "writes a table anew at once, and nobody can use it meanwhile."
+    )
+
+
+def _of_log(wal: int, redo: int | None, archived: bool, kept_mb: int, slots: int) -> str:
+    if archived:
+        return "The write-ahead log is archived: what was written before holds it until that archive expires."
+    if redo is None or redo - kept_mb * 1024 * 1024 <= wal or slots:
+        why = "replication slots keep it" if slots else "the next checkpoints have passed"
+        return (
+            "The write-ahead log still holds it, "
+            + (f"as long as {why}." if slots else f"until {why}.")
+            + " It is not archived by this server."
+        )
+    return (
+        "The write-ahead log that held it is needed no more; its files are written over, or deleted, as new log comes. "
+        "It is not archived by this server."
+    )

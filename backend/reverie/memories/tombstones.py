@@ -1,0 +1,88 @@
+"""By what a forgotten trace is recognised when it comes again. Pure functions over keyed hashes.
+
+A tombstone has the hash of the trace's identity. A trace without one (a turn of no time) and one that was made of
+others (whose identity says what of, not what it says) have that of what they say, who and where, if it is long enough:
+nobody is to be refused a second "Yes, thank you." because the first was forgotten.
+
+The hashes are keyed by REVERIE_SECRET_KEY, which does not lie in the store: whoever has a dump of it cannot try out
+texts. Without that they are keyed by the key of the space's identities, which does.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import orjson
+
+from reverie.core.secret import Secret
+
+LEAST_LENGTH: Final = 24
+"""Characters from which on a text alone is recognised: below it stand lines that are said every day."""
+
+SIZE: Final = 16
+"""Bytes of a hash."""
+
+
+class Buried(NamedTuple):
+    """What a tombstone is made of; ``derived``: whether the trace was made of others."""
+
+    id: UUID
+    identity: bytes | None
+    digest: bytes
+    kind: str
+    role: str | None
+    speaker: str | None
+    conversation_id: str | None
+    length: int
+    derived: bool
+
+
+class Tombstones:
+    """Makes and recognises tombstones of one store."""
+
+    def __init__(self, secret: Secret) -> None:
+        self._secret = secret
+
+    @property
+    def fingerprint(self) -> bytes | None:
+        """Of the secret that new hashes are made with; None where they are made without one."""
+        return self._secret.fingerprint
+
+    def of(self, identity_key: bytes, user_id: UUID, buried: Sequence[Buried]) -> list[bytes | None]:
+        """The hash of each; None for one that is not recognised again."""
+        key = _keyed(self._secret.keys[0] if self._secret.keys else identity_key, user_id)
+        return [_hash(key, one) for one in buried]
+
+    def refusing(
+        self, identity_key: bytes, user_id: UUID, identity: bytes | None, digest: bytes, said: Sequence[str | None],
+        length: int,
+    ) -> list[bytes]:  # fmt: skip
+        """Every hash by which a trace that comes may be recognised. ``said``: kind, role, speaker and conversation."""
+        keys = [_keyed(key, user_id) for key in (*self._secret.keys, identity_key)]
+        parts = [] if identity is None else [b"i" + identity]
+        if length >= LEAST_LENGTH:
+            parts.append(_text(digest, said))
+        return [hashlib.blake2b(part, key=key, digest_size=SIZE).digest() for part in parts for key in keys]
+
+
+def _hash(key: bytes, one: Buried) -> bytes | None:
+    if one.identity is not None and not one.derived:
+        part = b"i" + one.identity
+    elif one.length >= LEAST_LENGTH:
+        part = _text(one.digest, (one.kind, one.role, one.speaker, one.conversation_id))
+    else:
+        return None
+    return hashlib.blake2b(part, key=key, digest_size=SIZE).digest()
+
+
+def _text(digest: bytes, said: Sequence[str | None]) -> bytes:
+    # JSON keeps the parts apart, and None from "".
+    return b"t" + digest + orjson.dumps(list(said))
+
+
+@lru_cache(maxsize=4096)
+def _keyed(key: bytes, user_id: UUID) -> bytes:
+    """A key of one user's, so that the hashes of two users tell nothing of one another."""
+    return hashlib.blake2b(user_id.bytes, key=key, digest_size=32, person=b"tombstone").digest()
