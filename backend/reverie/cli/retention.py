@@ -69,7 +69,9 @@ def set_retention(
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set what the space forgets by itself, from the next run on; what is not named stays.
+    """Set what the space forgets by itself, from the next run on.
+
+    What is not named stays as it is.
 
     Traces go when they are older than --ttl-days, counted from when they were learned; when a user has more than
     --max-traces-per-user, the least salient first, of these the oldest; when their salience is below --salience-floor
