@@ -54,6 +54,7 @@ CREATE TABLE memory_digest (
     thawed_until timestamptz,
     sentence text NOT NULL,
     minhash bytea NOT NULL,
+    words integer NOT NULL,
     CONSTRAINT memory_digest_pkey PRIMARY KEY (user_id, trace_id),
     CONSTRAINT memory_digest_user_id_trace_id_fkey FOREIGN KEY (user_id, trace_id)
         REFERENCES memory_trace (user_id, id) ON DELETE CASCADE
@@ -172,6 +173,22 @@ END
 $function$
 """
 
+NOTE_REMOVAL = """
+CREATE FUNCTION reverie_note_removal() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, {schema}, pg_temp
+AS $function$
+-- Whatever takes a digest away, and be it by a cascade that waited for the file to be named: the file is written anew
+-- without the trace.
+BEGIN
+    INSERT INTO cold_removal (space_id, user_id, trace_id, segment_id, created_at)
+    VALUES (OLD.space_id, OLD.user_id, OLD.trace_id, OLD.segment_id, now())
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END
+$function$
+"""
+
 
 def upgrade() -> None:
     schema = str(op.get_bind().exec_driver_sql("SELECT quote_ident(current_schema())").scalar())
@@ -205,6 +222,12 @@ def upgrade() -> None:
     op.execute("INSERT INTO tier_control DEFAULT VALUES")
     op.execute(NOTE_CHANGE.format(schema=schema))
     op.execute("REVOKE ALL ON FUNCTION reverie_note_change() FROM PUBLIC")
+    op.execute(NOTE_REMOVAL.format(schema=schema))
+    op.execute("REVOKE ALL ON FUNCTION reverie_note_removal() FROM PUBLIC")
+    op.execute(
+        "CREATE TRIGGER reverie_removed AFTER DELETE ON memory_digest"
+        " FOR EACH ROW EXECUTE FUNCTION reverie_note_removal()"
+    )
     with op.get_context().autocommit_block():
         op.execute("ALTER TABLE memory_embedding VALIDATE CONSTRAINT memory_embedding_one_vector_check")
         # By which what is forgotten is found: what was made of it, work that names it, answers that do.
@@ -220,6 +243,7 @@ def downgrade() -> None:
     op.execute("ALTER TABLE idempotency_key DROP COLUMN user_id")
     op.execute("DROP FUNCTION reverie_note_change() CASCADE")
     op.execute(f"DROP TABLE {', '.join((*WALLED, *OPEN))}")
+    op.execute("DROP FUNCTION reverie_note_removal()")
     op.execute("ALTER TABLE forget_receipt DROP COLUMN state, DROP COLUMN finished_at, DROP COLUMN wal")
     op.execute("ALTER TABLE memory_trace DROP COLUMN expires_at")
     op.execute("ALTER TABLE memory_embedding DROP CONSTRAINT memory_embedding_one_vector_check")

@@ -111,6 +111,7 @@ async def open_runtime(
         stack.callback(cold.close)
         memories = MemoryService(settings, database, encoder, model, focus, bell, tiers.make_partitions, cold)
         recall = RecallService(settings, database, encoder, model, focus, metrics, rankers, reranking, cold)
+        stack.callback(recall.close)
         forgetting = ForgettingService(database, focus, bell, Tombstones(secret), cold, recall)
         eraser = Eraser(database, focus, cold)
         metrics.follow(

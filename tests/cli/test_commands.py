@@ -402,7 +402,10 @@ def test_an_arm_that_failed_is_said_in_words(alone: "Cli", scripted: "Script") -
 
 def test_a_focus_that_was_not_cleared_is_said(alone: "Cli", scripted: "Script") -> None:
     counts = {"traces": 1, "vectors": 1, "edges": 0}
-    done = {"receipt_id": "r", "dry_run": False, "counts": counts, "trace_ids": ["t"], "degraded": ["focus"]}
+    done = {
+        "receipt_id": "r", "dry_run": False, "state": "done", "counts": counts, "tombstones": 1, "trace_ids": ["t"],
+        "degraded": ["focus"],
+    }  # fmt: skip
     scripted.answers = [(200, {}, json.dumps(done).encode())]
     result = alone("forget", "--user", "u", "--all", "--yes", "--url", scripted.url, "--key", "k")
     assert result.exit_code == 0

@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -13,10 +15,11 @@ from psycopg import AsyncConnection
 from tests.cold.rows import MONTH, rows, text_of
 from tests.cold.store import Store
 
-from reverie.cold import digest, files
+from reverie.cold import digest, files, service
 from reverie.cold.files import ids_of
-from reverie.cold.segments import MISSING
-from reverie.cold.service import ColdService
+from reverie.cold.segments import MISSING, Written, verify
+from reverie.cold.service import ColdService, Output
+from reverie.core.errors import Conflict
 from reverie.core.ids import lower_bound
 from reverie.objects.store import Folder, Objects, StorageTrouble
 
@@ -105,15 +108,12 @@ async def test_what_was_forgotten_while_it_was_written_leaves_the_file(store: St
     await store.is_whole([key for key in store.keys if key not in {gone, marked}])
 
 
-async def test_a_forget_under_way_is_waited_for(store: Store) -> None:
+async def test_a_forget_under_way_is_not_waited_for(store: Store) -> None:
     gone = store.keys[5]
     async with await AsyncConnection.connect(store.settings.database_url or "") as forgetting:
         await forgetting.execute("UPDATE memory_trace SET deleted_at = now() WHERE id = %s", (gone[1],))
-        writing = asyncio.create_task(store.write())
-        done, _ = await asyncio.wait([writing], timeout=0.5)
-        assert not done
+        await asyncio.wait_for(store.write(), 30)
         await forgetting.commit()
-        await writing
     assert await store.rows("SELECT user_id, trace_id FROM cold_removal") == [gone]
 
 
@@ -240,6 +240,63 @@ async def test_what_a_killed_run_had_written_is_discarded(store: Store) -> None:
     await store.is_whole(store.keys[:50])
 
 
+async def test_what_another_has_discarded_is_not_shown(store: Store) -> None:
+    first, second = [await store.write(keys, show=False) for keys in (store.keys[:50], store.keys[50:])]
+    await store.owner.execute("UPDATE cold_segment SET state = 'visible' WHERE id = %s", (first[0].id,))
+    assert await store.cold.discard(store.owner) == 1
+    with pytest.raises(Conflict, match="Another run has discarded"):
+        async with store.owner.transaction():
+            await store.cold.show(store.owner, [second[0].id])
+    await store.cold.purge(store.owner)
+    await store.is_whole(store.keys[:50])
+
+
+async def test_what_is_shown_meanwhile_is_not_discarded(store: Store) -> None:
+    (segment,) = await store.write(show=False)
+    async with await AsyncConnection.connect(store.settings.database_url or "") as moving:
+        await store.cold.show(moving, [segment.id])
+        discarding = asyncio.create_task(store.cold.discard(store.owner))
+        done, _ = await asyncio.wait([discarding], timeout=0.3)
+        assert not done
+        await moving.commit()
+        assert await discarding == 0
+    await store.is_whole(store.keys)
+
+
+async def test_few_traces_are_held_at_a_time_while_they_are_noted(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "DIGESTS_AT_ONCE", 200)
+    await store.write()
+    assert await store.rows("SELECT count(*) FROM memory_digest GROUP BY xmin::text") == [(200,)] * 3
+    await store.is_whole(store.keys)
+
+
+@pytest.mark.parametrize("discarded", [True, False])
+async def test_what_is_noted_by_half_is_discarded(
+    store: Store, monkeypatch: pytest.MonkeyPatch, discarded: bool
+) -> None:
+    monkeypatch.setattr(service, "DIGESTS_AT_ONCE", 200)
+    note, notes = Output._note, 0
+
+    async def noted(self: Output, *arguments: Any) -> None:
+        nonlocal notes
+        notes += 1
+        if notes == 3 and discarded:
+            assert await store.cold.discard(store.owner) == 1
+        elif notes == 3:
+            raise StorageTrouble("It ends here.")
+        await note(self, *arguments)
+
+    monkeypatch.setattr(Output, "_note", noted)
+    with pytest.raises(Conflict if discarded else StorageTrouble):
+        await store.write()
+    monkeypatch.undo()
+    assert await store.cold.discard(store.owner) == (0 if discarded else 1)
+    await store.cold.purge(store.owner)
+    await store.is_whole([])
+
+
 async def test_storage_that_takes_nothing_loses_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     await store.write(store.keys[:50])
     await store.forget(store.keys[:1])
@@ -341,6 +398,29 @@ async def test_a_check_finds_what_is_wrong_and_what_is_right_again(store: Store)
     ((checked,),) = await store.rows("SELECT checked_at FROM cold_segment")
     assert isinstance(checked, datetime)
     assert checked > datetime(2025, 1, 1, tzinfo=UTC)
+
+
+async def test_a_check_begins_with_what_has_waited_longest_and_can_be_stopped(store: Store) -> None:
+    segments = [(await store.write(store.keys[at : at + 10]))[0] for at in range(0, 30, 10)]
+    (store.folder / segments[2].path).unlink()
+    assert (await store.cold.check(store.owner, most=2)).damaged == {}
+    report = await store.cold.check(store.owner, most=2)
+    assert (report.segments, report.damaged) == (2, {segments[2].id: MISSING})
+
+    async def stop() -> bool:
+        return True
+
+    assert (await store.cold.check(store.owner, stop=stop)).segments == 0
+
+
+async def test_bytes_that_are_no_file_are_the_storages_fault(store: Store) -> None:
+    (segment,) = await store.write()
+    content = b"no such file" * 100
+    (store.folder / segment.path).write_bytes(content)
+    summary = files.Summary(*[None] * len(fields(files.Summary)))  # type: ignore[arg-type]
+    written = Written(len(content), hashlib.sha256(content).digest(), b"", summary)
+    with pytest.raises(StorageTrouble, match="no file that can be read"):
+        await asyncio.to_thread(verify, Folder(store.folder), segment.path, written)
 
 
 async def test_what_is_gone_from_a_missing_file_stays_noted(store: Store) -> None:

@@ -77,8 +77,8 @@ _FINGERPRINTS = sql.SQL(" UNION ALL ").join(
 _OF_COLD = """
 WITH one AS (SELECT DISTINCT ON (space_id) space_id, user_id, id FROM memory_trace ORDER BY space_id, id),
 digest AS (
-    INSERT INTO memory_digest (space_id, user_id, trace_id, segment_id, thawed_until, sentence, minhash)
-    SELECT space_id, user_id, id, gen_random_uuid(), now() + interval '1 year', 'A sentence.', 'm' FROM one
+    INSERT INTO memory_digest (space_id, user_id, trace_id, segment_id, thawed_until, sentence, minhash, words)
+    SELECT space_id, user_id, id, gen_random_uuid(), now() + interval '1 year', 'A sentence.', 'm', 1 FROM one
 ),
 removal AS (
     INSERT INTO cold_removal (space_id, user_id, trace_id, segment_id, created_at)

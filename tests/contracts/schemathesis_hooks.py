@@ -35,6 +35,9 @@ def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any])
     for given in (case.query, case.body):
         if isinstance(given, dict):
             _agree(given)
+    if case.operation.path == "/memory/remember" and isinstance(case.body, dict):
+        # What another request has forgotten is refused without it.
+        case.body["force"] = True
     if case.operation.path == "/settings/retention" and isinstance(case.body, dict):
         # What takes nearly everything is refused without it.
         case.body["force"] = True

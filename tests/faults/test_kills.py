@@ -27,7 +27,13 @@ SEED = "1"
 
 SABOTAGE = {
     "vectorless": "DELETE FROM memory_embedding WHERE trace_id = (SELECT trace_id FROM memory_embedding LIMIT 1)",
-    "orphans": "DELETE FROM memory_body WHERE trace_id = (SELECT trace_id FROM memory_body LIMIT 1)",
+    "misplaced": "DELETE FROM memory_body WHERE trace_id = (SELECT trace_id FROM memory_body LIMIT 1)",
+    "orphans": """
+        DO $$ BEGIN
+            ALTER TABLE memory_edge DROP CONSTRAINT memory_edge_user_id_src_fkey;
+            UPDATE memory_edge SET src = gen_random_uuid() WHERE ctid = (SELECT ctid FROM memory_edge LIMIT 1);
+        END $$
+    """,
     "doubled": """
         UPDATE memory_body SET content = (SELECT content FROM memory_body ORDER BY trace_id LIMIT 1)
         WHERE trace_id = (SELECT trace_id FROM memory_body ORDER BY trace_id DESC LIMIT 1)

@@ -81,8 +81,9 @@ PLANTED: dict[str, str] = {
     " WHERE user_id = %(user)s",
     "leftovers": "CREATE TABLE memory_body_left_over AS SELECT space_id, user_id, %(id)s::uuid AS trace_id, 'text' AS"
     " content FROM memory_user WHERE user_id = %(user)s",
-    "garbage": "INSERT INTO cold_garbage SELECT 'cold/' || space_id || '/x', now() FROM memory_user"
-    " WHERE user_id = %(user)s",
+    "garbage": "WITH cold AS (UPDATE forget_receipt SET counts = counts || '{\"cold\": 1}' WHERE user_id = %(user)s"
+    " RETURNING space_id, created_at)"
+    " INSERT INTO cold_garbage SELECT 'cold/' || space_id || '/x', created_at FROM cold",
 }
 """What puts something of a forgotten trace back, by the place."""
 
@@ -112,6 +113,25 @@ async def test_what_is_left_anywhere_is_found(
         await connection.execute("DELETE FROM cold_garbage")
     assert found["gone"] is False
     assert {name for name, n in found["found"].items() if n} == {place}
+
+
+async def test_files_of_others_are_not_waited_for(
+    caller: httpx.AsyncClient, user: str, remember: Remember, settings: Settings
+) -> None:
+    """What nothing names concerns no receipt of what was in no file, nor one that was done before."""
+    (made,) = await remember(user, "A dodo.")
+    receipt = (await forgotten(caller, user, {"trace_id": made["trace_id"]}))["receipt_id"]
+    async with owner(settings) as connection:
+        for counts, after in ((0, "-1 hour"), (1, "1 hour")):
+            await connection.execute(
+                "WITH found AS (UPDATE forget_receipt SET counts = counts || jsonb_build_object('cold', %s::integer)"
+                " WHERE id = %s RETURNING space_id, created_at)"
+                " INSERT INTO cold_garbage SELECT 'cold/' || space_id || '/x', created_at + %s::interval FROM found",
+                (counts, receipt, after),
+            )
+            found = await verified(caller, user, receipt)
+            await connection.execute("DELETE FROM cold_garbage")
+            assert found["gone"], found
 
 
 async def test_operations_name_no_more_what_is_gone(

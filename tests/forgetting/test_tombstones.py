@@ -29,6 +29,15 @@ COMES_AGAIN: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
     (TURN, {"conversation_id": "d"}, False),
     (TURN, {"role": "assistant"}, False),
     (TURN | {"content": "Yes."}, {}, False),
+    # As an import numbers them, before and after a line above was edited.
+    (TURN | {"external_id": "import-1"}, {"external_id": "import-2"}, True),
+    (
+        TURN | {"external_id": "import-1", "conversation_id": "import-3"},
+        {"external_id": "import-2", "conversation_id": "import-4"},
+        True,
+    ),
+    (TURN | {"external_id": "import-1"}, {"external_id": "import-2", "content": "Another one, as long."}, False),
+    (TURN | {"external_id": "import-1", "content": "Yes."}, {}, True),
     (TURN | {"occurred_at": "2026-01-01", "content": "Yes."}, {}, True),
     (TURN | {"occurred_at": "2026-01-01", "content": "Yes."}, {"occurred_at": "2026-01-02"}, False),
 ]
@@ -101,8 +110,9 @@ async def test_what_retention_removed_may_come_again(
     from reverie.core import clock
 
     gone = await api.app.state.forgetting.forget_traces(
-        space_id, user_uuid(space_id, user), [UUID(first["trace_id"]), uuid4()], reason="too old", now=clock.now()
-    )
+        space_id, user_uuid(space_id, user), [UUID(first["trace_id"]), uuid4()], reason="too old", now=clock.now(),
+        seen=clock.now(), expired=False,
+    )  # fmt: skip
     assert gone == 1
     assert await left(caller, user) == set()
     assert (await post(caller, user, "A dodo.")).status_code == 201

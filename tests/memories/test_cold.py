@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from tests.servers import SharedPostgres
 
 LONG = " ".join(f"On day {number} we rowed past the lighthouse and counted seals." for number in range(90))
+pytestmark = pytest.mark.xdist_group("cold traces")
+"""One store, from test to test: on one worker."""
+
 TEXTS = [
     "The cat sleeps on the kitchen oven.", "We bought a sailing boat.", "Clara plays the cello.", LONG,
     "The bicycle is blue.", "Walnuts are forbidden.", "The harbour freezes in January.", "Nobody reads this one.",

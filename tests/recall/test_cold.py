@@ -2,13 +2,15 @@
 
 import asyncio
 import shutil
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID, uuid4
 
 import httpx
@@ -26,11 +28,13 @@ from reverie.core.kinds import KINDS
 from reverie.embedding.protocol import Embedder
 from reverie.objects.store import StorageTrouble
 from reverie.recall import candidates, edges
-from reverie.recall.cold import joined
+from reverie.recall.cold import AT_ONCE, Cold, _wanted, joined
 from reverie.recall.types import Arm, Bounds, Candidate, Found, key_of
 
 if TYPE_CHECKING:
     from tests.servers import SharedPostgres
+
+    from reverie.memories.model import Model
 
 ALL = ["hot", "warm", "cold"]
 
@@ -240,8 +244,8 @@ async def test_what_is_being_written_to_a_file_is_not_cold_yet(store: Store) -> 
     ((space, user),) = await store.sql("SELECT space_id, user_id FROM memory_user WHERE external_id = 'ann'")
     warm = UUID(store.ids["ann warm"][0])
     await store.sql(
-        "INSERT INTO memory_digest (space_id, user_id, trace_id, segment_id, sentence, minhash)"
-        " SELECT %s, %s, %s, id, '', '' FROM cold_segment", space, user, warm,
+        "INSERT INTO memory_digest (space_id, user_id, trace_id, segment_id, sentence, minhash, words)"
+        " SELECT %s, %s, %s, id, '', '', 0 FROM cold_segment", space, user, warm,
     )  # fmt: skip
     try:
         known = await candidates.weighable(database, space, [key_of(user, warm)], None, 5.0)
@@ -251,6 +255,37 @@ async def test_what_is_being_written_to_a_file_is_not_cold_yet(store: Store) -> 
         assert len(set(texts(answer))) == 9
     finally:
         await store.sql("DELETE FROM memory_digest WHERE trace_id = %s", warm)
+
+
+def test_searches_find_a_thread_and_give_back_their_places() -> None:
+    wanted = _wanted(Bounds([uuid4()], [1], [0]), None, (), ())
+
+    async def searched() -> None:
+        loop, others, own = asyncio.get_running_loop(), threading.Event(), threading.Event()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        searching = Cold(cast("ColdService", None), cast("Model", None), 5.0)
+        given = [loop.run_in_executor(None, others.wait)]
+
+        async def search(seconds: float) -> None:
+            async with asyncio.timeout(seconds):
+                await searching._scanned([], wanted, time.monotonic() + seconds)
+
+        try:
+            for _ in range(2 * AT_ONCE):
+                await search(5)
+            given += [loop.run_in_executor(searching._threads, own.wait) for _ in range(AT_ONCE)]
+            for _ in range(2 * AT_ONCE):
+                with pytest.raises(TimeoutError):
+                    await search(0.05)
+            own.set()
+            await search(5)
+        finally:
+            others.set()
+            own.set()
+            await asyncio.gather(*given)
+            searching.close()
+
+    asyncio.run(searched())
 
 
 # --- What the files still hold and nobody remembers

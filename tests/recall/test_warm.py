@@ -415,6 +415,43 @@ async def test_a_plan_made_before_a_partition_was_moved_finds_the_same(
     assert best_of(found)[0] == key_of(SMALL, trace_id)
 
 
+async def test_who_has_much_in_many_partitions_gets_more_candidates(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexes, "MANY", 100)
+    model, known = store.models["fp16"], store.known()
+    looks: list[int] = []
+    parts = warm.parts
+
+    def looked(*given: Any) -> Any:
+        looks.append(given[3])
+        return parts(*given)
+
+    monkeypatch.setattr(warm, "parts", looked)
+    for user in (LARGE, LARGE, SMALL, SMALL):
+        await store.search(bounds(user), QUESTIONS[0], model, known)
+    first, second, *little = looks
+    assert (first, little) == (0, [0, 0])
+    assert second >= sum(SIZES[LARGE])
+
+
+async def test_who_keeps_what_is_read_hears_of_moves(store: Store) -> None:
+    known, told = store.known(), list[str]()
+    known.when_moved(lambda: told.append("moved"))
+    query = "UPDATE memory_partition SET tier = %s WHERE table_name = %s"
+    ((table, tier),) = await fetch(
+        store.owner, "SELECT table_name, tier FROM memory_partition ORDER BY lower DESC, parent LIMIT 1"
+    )
+    await known.of(1, [NOBODY])
+    try:
+        for there, heard in (("cold", 1), ("cold", 1), (tier, 2)):
+            await store.owner.execute(query.encode(), (there, table))
+            await known._read()
+            assert len(told) == heard
+    finally:
+        await store.owner.execute(query.encode(), (tier, table))
+
+
 def test_parts_by_what_is_known() -> None:
     asked = Bounds([SMALL, LARGE], [1], [0, 2])
     known = {LARGE: [Signs(LARGE, 0, 5000, 3001), Signs(LARGE, 0, 6000, 900)]}
@@ -422,6 +459,8 @@ def test_parts_by_what_is_known() -> None:
     assert (first.head, first.looks, first.rows) == (0, 3901, 11_000)
     assert (second.head, second.looks, second.rows) == (2, warm.FEWEST, 0)
     assert [part.looks for part in warm.parts(asked, {}, 1000)] == [4000, 4000]
+    assert [part.looks for part in warm.parts(asked, {}, 100, 200_000)] == [4000, 4000]
+    assert [part.looks for part in warm.parts(asked, {}, 100, 10_000_000)] == [warm.MOST, warm.MOST]
     assert warm.candidates(100_000) == warm.MOST
 
 

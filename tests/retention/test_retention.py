@@ -209,7 +209,7 @@ class TestRules:
             await remember("ann", "One.", "Two.")
         await put(caller, max_traces_per_user=2)
         assert await pruner.prune_all() == 0
-        await put(caller, ttl_days=30)
+        await put(caller, ttl_days=30, force=True)
         assert await pruner.prune_all() == 3
         assert await told("ann") == {"Lisbon"}
 
@@ -294,6 +294,33 @@ class TestTurns:
         assert await pruner.prune_all() == 4
         assert await pruner.prune_all() == 0
 
+    async def test_what_is_changed_or_pinned_between_the_look_and_the_removal_stays(
+        self, pruner: Pruner, caller: httpx.AsyncClient, remember: Remember, told: Any, owner: Connection,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        until = clock.now() + timedelta(seconds=30)
+        with ago(days=40):
+            made = await remember("ann", "Changed.", "Pinned.", "Old.")
+        lasting = await remember("ann", *[{"content": f"Over {n}.", "expires_at": until.isoformat()} for n in "ab"])
+        await put(caller, ttl_days=30)
+        forget = pruner._forget
+
+        async def patch(trace: dict[str, Any], **change: Any) -> None:
+            path = f"/memory/traces/{trace['trace_id']}"
+            assert (await caller.patch(path, params={"user_id": "ann"}, json=change)).status_code == 200
+
+        async def late(*given: Any, **named: Any) -> int:
+            await patch(made[0], salience=0.9)
+            await owner.execute("UPDATE memory_trace SET pinned = true WHERE id = %s", (made[1]["trace_id"],))
+            await patch(lasting[0], expires_at=None)
+            return await forget(*given, **named)
+
+        monkeypatch.setattr(pruner, "_forget", late)
+        assert await pruner.prune_all() == 1
+        with clock.as_of(until + timedelta(seconds=1)):
+            assert await pruner.forget_expired() == 1
+        assert await told("ann") == {"Changed.", "Pinned.", "Over a."}
+
     async def test_a_user_who_cannot_be_pruned_keeps_back_no_other(
         self, pruner: Pruner, caller: httpx.AsyncClient, remember: Remember, told: Any, owner: Connection
     ) -> None:
@@ -364,6 +391,23 @@ class TestSettings:
         # Nobody is asked again about what is in force.
         assert (await put(caller, ttl_days=30))["dry_run"] is False
         assert len(await told("ann")) == 11
+
+    async def test_neither_entities_nor_what_expired_make_it_seem_little(
+        self, caller: httpx.AsyncClient, remember: Remember
+    ) -> None:
+        until = clock.now() + timedelta(seconds=60)
+        with ago(days=40):
+            await remember("ann", *[f"Old {n}." for n in range(10)])
+            await remember("ann", *[{"content": f"Town {n}", "kind": "entity"} for n in range(10)])
+            # Old enough too: counted once, by the rule that comes first.
+            await remember("ann", *[{"content": f"Over {n}.", "expires_at": until.isoformat()} for n in range(10)])
+        with clock.as_of(until + timedelta(seconds=1)):
+            answer = await caller.put(PATH, json={"ttl_days": 30})
+            assert answer.status_code == 409
+            assert answer.json()["detail"].startswith("This would forget 10 of the 10 traces of the space")
+            due = (await put(caller, ttl_days=30, dry_run=True))["due"]
+        assert (due["traces"], due["due"]) == (30, 20)
+        assert due["by_rule"] == {"expires_at": 10, "ttl_days": 10, "salience_floor": 0, "max_traces_per_user": 0}
 
     async def test_what_leaves_a_tenth_does_not(self, caller: httpx.AsyncClient, remember: Remember) -> None:
         with ago(days=40):

@@ -1,7 +1,10 @@
 """From warm to cold: everything is in one place at every moment, whatever goes wrong on the way."""
 
 import asyncio
+import re
+import time
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +20,9 @@ from reverie.core.config import Settings
 from reverie.core.database import Connection
 from reverie.core.ids import lower_bound
 from reverie.embedding.codes import restore
-from reverie.tiers import export, runs
+from reverie.tiers import export, locks, runs
 from reverie.tiers.export import Exporter, Partition, due, months_between, parts_of, range_of
+from reverie.tiers.locks import Busy
 from reverie.tiers.overview import TierOverview
 from reverie.tiers.partitions import ensure_partitions
 from reverie.tiers.runs import Run
@@ -207,6 +211,113 @@ async def test_what_changes_while_it_is_exported_stays(
     assert len(filed) == len(past.traces) - 5
 
 
+async def test_an_export_whose_run_has_lost_its_lock_is_left_alone(
+    past: Past, monkeypatch: pytest.MonkeyPatch, another: Connection
+) -> None:
+    write = Exporter._write
+
+    async def overtaken(self: Exporter, run: Run, *more: Any) -> Any:
+        segments = await write(self, run, *more)
+        with pytest.raises(Busy):
+            await self.finish(replace(run, connection=another))
+        return segments
+
+    monkeypatch.setattr(Exporter, "_write", overtaken)
+    await past.make_cold()
+    assert Counter((await past.places()).values()) == {"cold": len(past.traces)}
+
+
+async def test_files_that_another_run_has_discarded_take_nothing_along(
+    past: Past, monkeypatch: pytest.MonkeyPatch, another: Connection
+) -> None:
+    before = await past.checksums()
+    write = Exporter._write
+
+    async def overtaken(self: Exporter, *more: Any) -> Any:
+        segments = await write(self, *more)
+        assert await past.cold.discard(another) == len(segments)
+        return segments
+
+    monkeypatch.setattr(Exporter, "_write", overtaken)
+    outcome = await past.run("cold")
+    assert "Another run has discarded" in outcome.errors["cold"]
+    monkeypatch.undo()
+    assert await past.checksums() | {"garbage": ""} == before | {"garbage": ""}
+    await past.make_cold()
+    assert set((await past.places()).values()) == {"cold"}
+
+
+async def test_a_thaw_during_an_export_of_others_keeps_its_end(
+    owner: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch, another: Connection
+) -> None:
+    past = await Past.of(owner, settings)
+    await past.fill()
+    await past.make_warm(3)
+    await past.make_cold()
+    await past.make_warm(2)
+    mine = [one for user, one in past.traces if user == "ann"]
+    thawed, like = mine[0], mine[-1]
+    write = Exporter._write
+
+    async def meddled(self: Exporter, run: Run, *more: Any) -> Any:
+        segments = await write(self, run, *more)
+        async with another.transaction():
+            await another.execute(
+                "INSERT INTO memory_body (space_id, user_id, trace_id, happened_at, words, kind, content, lexemes)"
+                " SELECT space_id, user_id, %s, happened_at, words, kind, 'Thawed.', lexemes FROM memory_body"
+                " WHERE trace_id = %s",
+                (thawed, like),
+            )
+            await another.execute("UPDATE memory_digest SET thawed_until = now() WHERE trace_id = %s", (thawed,))
+        return segments
+
+    monkeypatch.setattr(Exporter, "_write", meddled)
+    await past.make_cold()
+    places = await past.places()
+    assert places.pop(thawed) == "thawed"
+    assert set(places.values()) == {"cold"}
+    assert await fetch(owner, "SELECT trace_id FROM cold_removal") == []
+
+
+async def test_nobody_waits_for_who_wants_the_digests_to_himself(
+    past: Past, another: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "STUBBORN_AFTER_SECONDS", 0.0)
+    await past.owner.execute(
+        "CREATE TRIGGER reverie_exported AFTER DELETE ON memory_digest FOR EACH ROW"
+        " EXECUTE FUNCTION reverie_note_change('memory_body')"
+    )
+    longest = 0.0
+    async with another.transaction():
+        await another.execute("SELECT FROM memory_digest")
+        going = asyncio.create_task(past.run("unfinished"))
+        end = time.monotonic() + 1.5
+        while (began := time.monotonic()) < end:
+            await fetch(past.owner, "SELECT FROM memory_digest LIMIT 1")
+            longest = max(longest, time.monotonic() - began)
+            await asyncio.sleep(0.01)
+        assert not going.done()
+    assert (await going).errors == {}
+    assert longest < 0.5
+    assert await fetch(past.owner, "SELECT FROM pg_trigger WHERE tgname = 'reverie_exported'") == []
+
+
+async def test_what_is_asked_first_of_its_kind_is_waited_for_longest() -> None:
+    asked = [query.decode() for query in locks._brief_locks(["memory_embedding", "memory_trace"], ["memory_digest"])]
+    assert [(re.findall(r"\b\d+", query)[0], re.findall(r"memory_\w+", query)[0]) for query in asked] == [
+        (str(locks.FIRST_MILLISECONDS), "memory_digest"),
+        (str(locks.FIRST_MILLISECONDS), "memory_embedding"),
+        (str(locks.NEXT_MILLISECONDS), "memory_trace"),
+    ]
+
+
+async def test_a_session_that_others_go_by_is_not_ended_for_being_idle(past: Past) -> None:
+    ((name,),) = await fetch(past.owner, "SELECT current_database()")
+    await past.owner.execute(f"ALTER DATABASE {name} SET idle_session_timeout = '90s'")
+    async with past.database.maintenance() as connection:
+        assert await fetch(connection, "SHOW idle_session_timeout") == [("0",)]
+
+
 async def test_what_somebody_is_changing_is_not_waited_for(past: Past, another: Connection) -> None:
     held, *_ = [one for user, one in past.traces if user == "bob"]
     async with another.transaction(force_rollback=True):
@@ -273,6 +384,15 @@ async def test_files_that_are_damaged_or_deleted_by_hand_are_named(past: Past) -
     assert outcome.report["check"]["damaged"] == 2
     rows = await fetch(past.owner, "SELECT path FROM cold_segment WHERE damage IS NOT NULL ORDER BY 1")
     assert [row[0] for row in rows] == paths[:2]
+
+
+async def test_a_run_says_how_many_files_are_damaged_and_names_none(past: Past) -> None:
+    await past.make_cold()
+    await past.owner.execute("DELETE FROM memory_digest WHERE trace_id = %s", (past.traces[0][1],))
+    for path in past.objects():
+        past.file(path).write_bytes(b"x")
+    outcome = await past.run("files")
+    assert outcome.errors == {"files": "Files of cold memory that are missing or damaged and not rewritten: 1."}
 
 
 async def test_what_is_due_is_older_than_so_many_days_in_every_row(past: Past) -> None:

@@ -141,7 +141,8 @@ async def test_an_export_that_is_killed(stores: Stores, place: str) -> None:
         assert set((await past.places()).values()) == {"cold"}
         assert await past.checksums() == stores.expected["cold"]
         assert past.objects() == {row[0] for row in await fetch(past.owner, "SELECT path FROM cold_segment")}
-        assert await fetch(past.owner, "SELECT tgname FROM pg_trigger WHERE tgname ~ '^reverie_'") == []
+        watching = "SELECT tgname FROM pg_trigger WHERE tgname ~ '^reverie_' AND tgname <> 'reverie_removed'"
+        assert await fetch(past.owner, watching) == []
         left = await fetch(past.owner, "SELECT relname FROM pg_class WHERE relkind = 'r' AND NOT relispartition"
                                        " AND relname ~ '^memory_(body|embedding)_'")  # fmt: skip
         assert left == []

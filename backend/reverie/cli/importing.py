@@ -230,7 +230,7 @@ def import_file(
     An import that was broken off, by Ctrl-C, by a kill or by a service that stayed away, goes on with the same
     command and stores nothing twice: the store itself knows what is there, and nothing is kept beside it. A line
     that names neither external_id nor occurred_at is known by all lines up to it, so a file may grow between two
-    imports; lines changed further up make those below them new. What was forgotten meanwhile is remembered again.
+    imports; lines changed further up make those below them new. What was forgotten meanwhile is refused.
 
     Lines that are rejected are listed with their numbers, and the others are stored; the exit code is then 3.
     Correct them in a file of their own. With --strict nothing is read after the first of them.

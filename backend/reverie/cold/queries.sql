@@ -25,13 +25,18 @@ WHERE d.thawed_until IS NULL AND s.state = 'visible'
 -- Unless the file was replaced meanwhile.
 UPDATE cold_segment SET damage = %b, checked_at = %b WHERE id = %b AND path = %b
 
--- name: all_segments
--- By the owner, for checks and for what is to be rewritten.
+-- name: segment
 SELECT id, space_id, month, model_id, state, path, checksum, bytes, traces, rows, first_user, last_user, lower, upper,
        damage
 FROM cold_segment
-WHERE %s::uuid[] IS NULL OR id = ANY (%s::uuid[])
-ORDER BY space_id, month, id
+WHERE id = %s
+
+-- name: to_check
+SELECT id, space_id, month, model_id, state, path, checksum, bytes, traces, rows, first_user, last_user, lower, upper,
+       damage
+FROM cold_segment
+ORDER BY checked_at NULLS FIRST, id
+LIMIT %s
 
 -- name: note_garbage
 INSERT INTO cold_garbage (path, created_at) VALUES (%s, %s) ON CONFLICT DO NOTHING
@@ -60,15 +65,15 @@ INSERT INTO cold_segment (id, space_id, month, model_id, state, path, checksum, 
 VALUES (%s, %s, %s, %s, 'written', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 
 -- name: make_given
-CREATE TEMPORARY TABLE cold_given (user_id uuid, trace_id uuid, sentence text, minhash bytea) ON COMMIT DROP
+CREATE TEMPORARY TABLE cold_given (user_id uuid, trace_id uuid, sentence text, minhash bytea, words integer) ON COMMIT DROP
 
 -- name: give
-COPY cold_given (user_id, trace_id, sentence, minhash) FROM STDIN (FORMAT BINARY)
+COPY cold_given (user_id, trace_id, sentence, minhash, words) FROM STDIN (FORMAT BINARY)
 
 -- name: add_digests
--- FOR SHARE makes whoever is about to forget or change a trace wait: the digest is there for him, and he notes its
--- removal. Of those that somebody has already the removal is noted here: waited for, he might wait for us at another.
--- What lay in another segment before has to leave that one.
+-- FOR SHARE makes whoever is about to forget or change a trace wait: the digest is there for him, and its removal is
+-- noted when it goes. Of those that somebody has already the removal is noted here: waited for, he might wait for us
+-- at another. What lay in another segment before has to leave that one.
 WITH held AS MATERIALIZED (
     SELECT t.space_id, t.user_id, t.id
     FROM cold_given g JOIN memory_trace t ON t.user_id = g.user_id AND t.id = g.trace_id
@@ -89,29 +94,30 @@ gone AS (
     WHERE h.id IS NULL
     ON CONFLICT DO NOTHING
 )
-INSERT INTO memory_digest (space_id, user_id, trace_id, segment_id, sentence, minhash)
-SELECT h.space_id, h.user_id, h.id, %s, g.sentence, g.minhash
+INSERT INTO memory_digest (space_id, user_id, trace_id, segment_id, sentence, minhash, words)
+SELECT h.space_id, h.user_id, h.id, %s, g.sentence, g.minhash, g.words
 FROM held h JOIN cold_given g ON g.user_id = h.user_id AND g.trace_id = h.id
 ON CONFLICT (user_id, trace_id) DO UPDATE
-SET segment_id = excluded.segment_id, sentence = excluded.sentence, minhash = excluded.minhash, thawed_until = NULL
+SET segment_id = excluded.segment_id, sentence = excluded.sentence, minhash = excluded.minhash, words = excluded.words,
+    thawed_until = NULL
 
 -- name: show
 UPDATE cold_segment SET state = 'visible' WHERE id = ANY (%s) AND state = 'written'
 
 -- name: leave_out
-WITH gone AS (
-    DELETE FROM memory_digest d USING unnest(%s::uuid[], %s::uuid[]) AS g (user_id, trace_id)
-    WHERE d.user_id = g.user_id AND d.trace_id = g.trace_id
-    RETURNING d.space_id, d.user_id, d.trace_id, d.segment_id
-)
-INSERT INTO cold_removal (space_id, user_id, trace_id, segment_id, created_at)
-SELECT space_id, user_id, trace_id, segment_id, %s FROM gone
-ON CONFLICT DO NOTHING
+DELETE FROM memory_digest d USING unnest(%s::uuid[], %s::uuid[]) AS g (user_id, trace_id)
+WHERE d.user_id = g.user_id AND d.trace_id = g.trace_id
 
 -- name: unfinished
 SELECT id, space_id, month, model_id, state, path, checksum, bytes, traces, rows, first_user, last_user, lower, upper,
        damage
 FROM cold_segment WHERE state = 'written'
+
+-- name: hold_written
+SELECT FROM cold_segment WHERE id = %s AND state = 'written' FOR UPDATE
+
+-- name: share_written
+SELECT FROM cold_segment WHERE id = %s AND state = 'written' FOR SHARE
 
 -- name: drop_digests
 DELETE FROM memory_digest
@@ -121,6 +127,7 @@ WHERE user_id BETWEEN %s AND %s AND trace_id >= %s AND trace_id < %s AND segment
 DELETE FROM cold_segment WHERE id = %s
 
 -- name: drop_removals
+-- After its digests, which are noted when they go.
 DELETE FROM cold_removal WHERE segment_id = %s
 
 -- name: lost_removals

@@ -105,6 +105,14 @@ class _Hashed:
         self.closed = True
 
 
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """What stays of ``traces`` traces: rows of (user, trace, sentence, minhash, words) as COPY reads them in binary."""
+
+    traces: int
+    rows: bytes
+
+
 class Draft:
     """A file while it is made, on this machine and without a name: what kills the process takes it away as well."""
 
@@ -120,8 +128,8 @@ class Draft:
         self._writer = Writer(self._sink, layout)  # type: ignore[arg-type]
         self._keys = hashlib.sha256()
         self._with_digests = digests
-        self.digests: list[bytes] = []
-        """Rows of (user, trace, sentence, minhash), many in each, as COPY reads them in binary."""
+        self.digests: list[Digests] = []
+        """What stays of its traces, those of a table in each."""
 
     def takes(self, table: Table) -> int:
         """How many rows there is room for; see :meth:`Writer.takes`."""
@@ -169,8 +177,9 @@ def verify(objects: Objects, path: str, written: Written) -> None:
     if (size, checksum) != (written.size, written.checksum):
         raise StorageTrouble(f"Object storage ({objects.name}) gave back other bytes than were written.")
     keys = hashlib.sha256()
-    reader = Reader(objects.open(path))
+    source = objects.open(path)
     try:
+        reader = Reader(source)
         for group in reader.groups:
             _add_keys(keys, reader.read(group.number, ("user_id", "trace_id", "piece")))
         if reader.rows != written.summary.rows or keys.digest() != written.keys:
@@ -178,7 +187,7 @@ def verify(objects: Objects, path: str, written: Written) -> None:
     except Damaged:
         raise StorageTrouble(f"Object storage ({objects.name}) gave back no file that can be read.") from None
     finally:
-        reader.close()
+        source.close()
 
 
 def fingerprint(objects: Objects, path: str) -> tuple[int, bytes]:
@@ -294,22 +303,24 @@ def _add_keys(sha256: Any, table: Table) -> None:
     sha256.update(keys.tobytes())
 
 
-def _digests(table: Table) -> bytes:
-    columns = (table[name].to_pylist() for name in ("content", "piece"))
+def _digests(table: Table) -> Digests:
+    columns = (table[name].to_pylist() for name in ("content", "piece", "word_count"))
     users, traces = (bytes(ids_of(table[name]).data) for name in ("user_id", "trace_id"))
     rows = []
-    for row, (content, piece) in enumerate(zip(*columns, strict=True)):
+    for row, (content, piece, words) in enumerate(zip(*columns, strict=True)):
         if piece == 0:
             place = slice(16 * row, 16 * row + 16)
             sentence = digest.sentence(content or "").encode()
             rows.append(
-                _KEY.pack(4, 16, users[place], 16, traces[place])
+                _KEY.pack(5, 16, users[place], 16, traces[place])
                 + _SIZE.pack(len(sentence))
                 + sentence
                 + _SIZE.pack(digest.MINHASH_BYTES)
                 + digest.minhash(content or "")
+                + _SIZE.pack(_SIZE.size)
+                + _SIZE.pack(words or 0)
             )
-    return b"".join(rows)
+    return Digests(len(rows), b"".join(rows))
 
 
 @contextmanager

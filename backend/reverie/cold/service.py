@@ -6,7 +6,7 @@ path holds an advisory lock on it, so that nobody else takes it for something th
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,9 +20,10 @@ import structlog
 
 from reverie.cold import segments as files_of
 from reverie.cold.files import Damaged, Layout, Reader, Table, as_ids
-from reverie.cold.segments import MISSING, Draft, Segment, Written, path_of
+from reverie.cold.segments import MISSING, Digests, Draft, Segment, Written, path_of
 from reverie.core.clock import now
 from reverie.core.database import Connection, Database, Row, again
+from reverie.core.errors import Conflict
 from reverie.core.queries import Queries
 from reverie.objects.store import Missing, Objects, StorageTrouble
 
@@ -30,6 +31,11 @@ SQL = Queries("reverie.cold")
 
 THREADS: Final = 4
 """Files of one process that are read at once, so that a storage that hangs takes no thread from anything else."""
+
+DIGESTS_AT_ONCE: Final = 10_000
+"""Traces that are held at a time while it is noted in which file they are; who forgets or changes one waits for it."""
+
+DISCARDED: Final = "Another run has discarded files that this one had written; nothing was moved."
 
 _COPY_BEGINS: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _COPY_ENDS: Final = b"\xff\xff"
@@ -53,7 +59,8 @@ class Contents:
 class Purged:
     """What a purge did: files rewritten or gone altogether, traces taken out, objects deleted.
 
-    ``left``: traces that still have to be taken out of files that are there, and ``troubles``: what stood in the way.
+    ``left``: traces that still have to be taken out of files that are there. What stood in the way, in sentences:
+    ``broken`` names the paths of files that are missing or damaged, ``unreached`` says what is wrong with the storage.
     """
 
     rewritten: int = 0
@@ -61,7 +68,13 @@ class Purged:
     traces: int = 0
     deleted: int = 0
     left: int = 0
-    troubles: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    unreached: list[str] = field(default_factory=list)
+
+    @property
+    def troubles(self) -> list[str]:
+        """All of what stood in the way."""
+        return [*self.broken, *self.unreached]
 
 
 @dataclass(slots=True)
@@ -200,12 +213,18 @@ class ColdService:
             await output.leave()
 
     async def show(self, connection: Connection, segment_ids: Sequence[UUID]) -> None:
-        """Makes written segments visible, within the caller's transaction."""
-        await connection.execute(SQL["show"], (list(segment_ids),))
+        """Makes written segments visible, within the caller's transaction.
+
+        Raises:
+            Conflict: another runner has discarded some of them: what they hold must stay where it is.
+        """
+        cursor = await connection.execute(SQL["show"], (list(segment_ids),))
+        if cursor.rowcount != len(set(segment_ids)):
+            raise Conflict(DISCARDED)
 
     async def leave_out(self, connection: Connection, keys: Collection[Key]) -> None:
         """These traces are no longer what their segments hold, within the caller's transaction: they were changed."""
-        parameters = ([user_id for user_id, _ in keys], [trace_id for _, trace_id in keys], now())
+        parameters = ([user_id for user_id, _ in keys], [trace_id for _, trace_id in keys])
         await connection.execute(SQL["leave_out"], parameters)
 
     async def discard(self, connection: Connection) -> int:
@@ -214,11 +233,15 @@ class ColdService:
         Only for the one runner that there is. Their files become garbage.
         """
         cursor = await connection.execute(SQL["unfinished"])
-        unfinished = [Segment.of(row) for row in await cursor.fetchall()]
-        for segment in unfinished:
+        discarded = 0
+        for segment in [Segment.of(row) for row in await cursor.fetchall()]:
             async with connection.transaction():
-                await self._drop(connection, segment)
-        return len(unfinished)
+                # Whoever shows it meanwhile is waited for, and then it stays.
+                cursor = await connection.execute(SQL["hold_written"], (segment.id,))
+                if await cursor.fetchone() is not None:
+                    await self._drop(connection, segment)
+                    discarded += 1
+        return discarded
 
     # --- What forgetting needs
 
@@ -255,15 +278,26 @@ class ColdService:
         report.left = 0 if row is None else int(row[0])
         return report
 
-    async def check(self, connection: Connection, *, deep: bool = False) -> Checked:
-        """Looks at the file of every segment, and notes what is wrong with it; ``deep`` reads every byte.
+    async def check(
+        self,
+        connection: Connection,
+        *,
+        deep: bool = False,
+        most: int | None = None,
+        stop: Callable[[], Awaitable[bool]] = _never,
+    ) -> Checked:
+        """Looks at the files of segments, and notes what is wrong with them; ``deep`` reads every byte.
+
+        At ``most`` so many, those first at which nobody has looked for longest; ``stop`` is asked between two.
 
         Raises:
             StorageTrouble: the storage cannot be asked.
         """
         report = Checked()
-        cursor = await connection.execute(SQL["all_segments"], (None, None))
+        cursor = await connection.execute(SQL["to_check"], (most,))
         for segment in [Segment.of(row) for row in await cursor.fetchall()]:
+            if await stop():
+                return report
             damage = await self._blocking(partial(files_of.look, self.objects, segment, deep=deep))
             await connection.execute(SQL["checked"], (damage, now(), segment.id, segment.path))
             report.segments += 1
@@ -291,14 +325,14 @@ class ColdService:
         except Missing:
             # It holds nothing now; the removals stay, should somebody bring it back.
             await connection.execute(SQL["checked"], (MISSING, now(), segment.id, segment.path))
-            report.troubles.append(f"{segment.path} is missing.")
+            report.broken.append(f"{segment.path} is missing.")
             return
         except Damaged as damage:
             await connection.execute(SQL["checked"], (str(damage), now(), segment.id, segment.path))
-            report.troubles.append(f"{segment.path} cannot be rewritten: {damage}.")
+            report.broken.append(f"{segment.path} cannot be rewritten: {damage}.")
             return
         except StorageTrouble as trouble:
-            report.troubles.append(str(trouble))
+            report.unreached.append(str(trouble))
             return
         try:
             written = await self._blocking(draft.finish)
@@ -329,7 +363,7 @@ class ColdService:
             try:
                 await self.put(connection, draft, path, written)
             except StorageTrouble as trouble:
-                report.troubles.append(str(trouble))
+                report.unreached.append(str(trouble))
                 return False
             summary = written.summary
             async with connection.transaction():
@@ -364,13 +398,13 @@ class ColdService:
         try:
             await self._blocking(partial(self.objects.delete, path))
         except StorageTrouble as trouble:
-            report.troubles.append(str(trouble))
+            report.unreached.append(str(trouble))
             return
         await connection.execute(SQL["no_garbage"], (path,))
         report.deleted += 1
 
     async def _segment(self, connection: Connection, segment_id: UUID) -> Segment | None:
-        cursor = await connection.execute(SQL["all_segments"], ([segment_id], [segment_id]))
+        cursor = await connection.execute(SQL["segment"], (segment_id,))
         row = await cursor.fetchone()
         return None if row is None else Segment.of(row)
 
@@ -468,7 +502,9 @@ class Output:
         connection, summary = self._connection, written.summary
         async with self._cold._held(connection, path):
             await self._cold.put(connection, draft, path, written)
-            await again(partial(self._name, segment_id, path, written, draft.digests))
+            await again(partial(self._name, segment_id, path, written))
+            for some in batches_of(draft.digests):
+                await again(partial(self._note, segment_id, some))
         self.segments.append(
             Segment(
                 segment_id, self._space_id, self._month, self._model_id, "written", path, written.checksum,
@@ -477,8 +513,8 @@ class Output:
             )
         )  # fmt: skip
 
-    async def _name(self, segment_id: UUID, path: str, written: Written, digests: Sequence[bytes]) -> None:
-        """One transaction: the segment with what stays of its traces, and its file is no garbage."""
+    async def _name(self, segment_id: UUID, path: str, written: Written) -> None:
+        """One transaction: the segment, and its file is no garbage."""
         connection, summary, moment = self._connection, written.summary, now()
         async with connection.transaction():
             await connection.execute(
@@ -489,15 +525,40 @@ class Output:
                     moment, moment,
                 ),
             )  # fmt: skip
+            await connection.execute(SQL["no_garbage"], (path,))
+
+    async def _note(self, segment_id: UUID, digests: Sequence[Digests]) -> None:
+        """One transaction: what stays of some traces of a segment that nobody sees yet.
+
+        Raises:
+            Conflict: another runner has discarded it.
+        """
+        connection, moment = self._connection, now()
+        async with connection.transaction():
+            cursor = await connection.execute(SQL["share_written"], (segment_id,))
+            if await cursor.fetchone() is None:
+                raise Conflict(DISCARDED)
             await connection.execute(SQL["make_given"])
             async with connection.cursor() as cursor, cursor.copy(SQL["give"]) as copy:
                 await copy.write(_COPY_BEGINS)
-                for rows in digests:
-                    await copy.write(rows)
+                for some in digests:
+                    await copy.write(some.rows)
                 await copy.write(_COPY_ENDS)
             parameters = (moment, segment_id, self._space_id, segment_id, moment, segment_id)
             await connection.execute(SQL["add_digests"], parameters)
-            await connection.execute(SQL["no_garbage"], (path,))
+
+
+def batches_of(digests: Sequence[Digests]) -> Iterator[list[Digests]]:
+    """Digests in batches of some DIGESTS_AT_ONCE traces."""
+    batch, traces = list[Digests](), 0
+    for one in digests:
+        batch.append(one)
+        traces += one.traces
+        if traces >= DIGESTS_AT_ONCE:
+            yield batch
+            batch, traces = [], 0
+    if batch:
+        yield batch
 
 
 def _by_segment(rows: Sequence[Row]) -> list[tuple[Segment, dict[UUID, list[UUID]]]]:

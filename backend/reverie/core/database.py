@@ -287,8 +287,10 @@ class Database:
     @asynccontextmanager
     async def maintenance(self) -> AsyncIterator[Connection]:
         """A connection of its own as the owner of the schema, in autocommit: partitions, indexes, VACUUM."""
-        # A limit that the role or the database has for requests would end the build of a large index each time.
-        options = f"{conninfo_to_dict(self.url).get('options') or ''} -c statement_timeout=0".strip()
+        # A limit that the role or the database has for requests would end the build of a large index each time, and one
+        # for who is idle a session whose locks others go by while its process works elsewhere.
+        given = conninfo_to_dict(self.url).get("options") or ""
+        options = f"{given} -c statement_timeout=0 -c idle_session_timeout=0".strip()
         conninfo = make_conninfo(self.url, options=options, application_name="reverie-maintenance", **self._line)
         async with await Line.connect(conninfo, autocommit=True) as connection:
             yield connection

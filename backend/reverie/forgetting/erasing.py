@@ -86,7 +86,7 @@ class Eraser:
             return
         async with self._database.maintenance() as connection:
             purged = await self._cold.purge(connection, user_id=held.user_id)
-            garbage = await repository.garbage_of(connection, f"{PREFIX}/{held.space_id}/")
+            garbage = await repository.garbage_of(connection, f"{PREFIX}/{held.space_id}/", clock.now())
         left = await self._in_files(held)
         if left or garbage:
             why = purged.troubles[0] if purged.troubles else "Others are writing there."

@@ -14,6 +14,15 @@ SELECT identity_key FROM space WHERE id = %b
 -- Of these, the ones that stand.
 SELECT id FROM memory_trace WHERE user_id = %b AND id = ANY(%b::uuid[]) AND deleted_at IS NULL ORDER BY id
 
+-- name: still_due
+-- Of these, under the lock, the ones that stand and are still due: what had expired has not been given more time, and
+-- nothing else was changed or pinned since it was looked for.
+SELECT id FROM memory_trace
+WHERE user_id = %b AND id = ANY(%b::uuid[]) AND deleted_at IS NULL
+  AND CASE WHEN %b::boolean THEN expires_at <= %b::timestamptz
+           ELSE NOT pinned AND (updated_at < %b::timestamptz) IS NOT FALSE END
+ORDER BY id
+
 -- name: all_of_user
 SELECT id FROM memory_trace WHERE user_id = %b AND deleted_at IS NULL ORDER BY id
 
@@ -42,9 +51,11 @@ SELECT b.trace_id FROM memory_body b JOIN memory_trace t ON t.user_id = b.user_i
 WHERE b.user_id = %b AND b.content ~ %b AND t.deleted_at IS NULL
 
 -- name: matches
--- The traces that have all words of a query, each read in the language of the trace: exact, like the one above.
+-- The traces that have all words of a query, each read in the language of the trace: exact, like the one above. The
+-- lexemes have the words of the date too, by which nothing is to go: they only spare reading every text again.
 SELECT b.trace_id FROM memory_body b JOIN memory_trace t ON t.user_id = b.user_id AND t.id = b.trace_id
 WHERE b.user_id = %b AND t.deleted_at IS NULL AND b.lexemes @@ plainto_tsquery(t.language::regconfig, %b)
+  AND to_tsvector(t.language::regconfig, left(b.content, 100000)) @@ plainto_tsquery(t.language::regconfig, %b)
 
 -- name: asked_words
 -- Whether a query has words that can be looked for in any language of the user.
@@ -54,7 +65,7 @@ FROM memory_user u CROSS JOIN LATERAL unnest(u.languages) AS l (language) WHERE 
 -- name: text_matches
 -- The same of texts that lie elsewhere.
 SELECT g.id FROM unnest(%b::uuid[], %b::text[], %b::text[]) AS g (id, language, content)
-WHERE to_tsvector(g.language::regconfig, g.content) @@ plainto_tsquery(g.language::regconfig, %b)
+WHERE to_tsvector(g.language::regconfig, left(g.content, 100000)) @@ plainto_tsquery(g.language::regconfig, %b)
 
 -- name: text_has
 SELECT g.id FROM unnest(%b::uuid[], %b::text[]) AS g (id, content) WHERE g.content ~ %b
@@ -65,7 +76,7 @@ SELECT d.trace_id, t.language FROM memory_digest d JOIN memory_trace t ON t.user
 WHERE d.user_id = %b AND d.thawed_until IS NULL AND t.deleted_at IS NULL ORDER BY d.trace_id
 
 -- name: counts
--- What hangs on the traces of a scope.
+-- What hangs on the traces of a scope. A file holds what was changed since too, until it is written anew.
 WITH gone AS MATERIALIZED (
     SELECT id FROM memory_trace WHERE user_id = %b AND id = ANY(%b::uuid[]) AND deleted_at IS NULL
 )
@@ -74,7 +85,9 @@ SELECT (SELECT count(*) FROM gone),
        (SELECT count(*) FROM gone JOIN memory_embedding e ON e.user_id = %b AND e.trace_id = gone.id),
        (SELECT count(*) FROM memory_edge x
         WHERE x.user_id = %b AND (x.src IN (SELECT id FROM gone) OR x.dst IN (SELECT id FROM gone))),
-       (SELECT count(*) FROM gone JOIN memory_digest d ON d.user_id = %b AND d.trace_id = gone.id),
+       (SELECT count(*) FROM gone
+        WHERE EXISTS (SELECT FROM memory_digest d WHERE d.user_id = %b AND d.trace_id = gone.id)
+           OR EXISTS (SELECT FROM cold_removal r WHERE r.user_id = %b AND r.trace_id = gone.id)),
        (SELECT array_agg(id) FROM (SELECT id FROM gone ORDER BY id DESC LIMIT 100) shown)
 
 -- name: close_gaps
@@ -106,12 +119,17 @@ FROM (
 ) f LEFT JOIN healed h ON h.dst = f.dst
 WHERE t.user_id = %b AND t.id = f.dst
 
+-- name: unsituate
+-- What warm neighbours have of the head `situation`: it holds a share of what goes, and cannot be made anew.
+DELETE FROM memory_embedding WHERE user_id = %b AND trace_id = ANY(%b::uuid[]) AND head = 1 AND codes IS NOT NULL
+
 -- name: buried
 -- What the tombstones of traces are made of.
 SELECT id, identity, digest, kind, role, speaker, conversation_id, length,
        provenance IS NOT NULL AND provenance ? 'sources' OR EXISTS (
            SELECT FROM memory_edge e WHERE e.user_id = t.user_id AND e.src = t.id AND e.type = 'summary_of'
-       )
+       ),
+       coalesce(starts_with(external_id, 'import-'), false)
 FROM memory_trace t WHERE t.user_id = %b AND t.id = ANY(%b::uuid[]) ORDER BY id
 
 -- name: bury
@@ -119,23 +137,14 @@ INSERT INTO tombstone (space_id, user_id, trace_id, receipt_id, hash, created_at
 SELECT %b, %b, g.id, %b, g.hash, %b FROM unnest(%b::uuid[], %b::bytea[]) AS g (id, hash)
 ON CONFLICT (user_id, trace_id) DO NOTHING
 
--- name: remove_from_files
--- What files hold, or may hold that are just being written, is to be taken out of them.
-INSERT INTO cold_removal (space_id, user_id, trace_id, segment_id, created_at)
-SELECT d.space_id, d.user_id, d.trace_id, d.segment_id, %b
-FROM memory_digest d WHERE d.user_id = %b AND d.trace_id = ANY(%b::uuid[])
-UNION
-SELECT s.space_id, t.user_id, t.id, s.id, %b
-FROM cold_segment s JOIN memory_trace t ON t.user_id = %b AND t.id = ANY(%b::uuid[])
-WHERE s.space_id = %b AND s.state = 'written' AND t.user_id >= s.first_user AND t.user_id <= s.last_user
-  AND t.id >= s.lower AND t.id < s.upper
-ON CONFLICT DO NOTHING
-
 -- name: forget
--- The trace takes its body, vectors and edges with it (ON DELETE CASCADE).
+-- The trace takes its body, vectors, edges and digest with it (ON DELETE CASCADE); a digest that goes has its file
+-- written anew.
 WITH words AS (
-    SELECT coalesce(sum(b.words), 0) AS words FROM memory_body b
-    WHERE b.user_id = %b AND b.trace_id = ANY(%b::uuid[])
+    SELECT coalesce(sum(coalesce(b.words, d.words)), 0) AS words
+    FROM unnest(%b::uuid[]) AS g (id)
+    LEFT JOIN memory_body b ON b.user_id = %b AND b.trace_id = g.id
+    LEFT JOIN memory_digest d ON d.user_id = %b AND d.trace_id = g.id
 ),
 gone AS (
     DELETE FROM memory_trace WHERE user_id = %b AND id = ANY(%b::uuid[]) AND deleted_at IS NULL
@@ -148,8 +157,10 @@ WHERE u.user_id = %b
 -- name: hide
 -- What goes in parts: invisible from now on, and no more part of the user's sizes.
 WITH words AS (
-    SELECT coalesce(sum(b.words), 0) AS words FROM memory_body b
-    WHERE b.user_id = %b AND b.trace_id = ANY(%b::uuid[])
+    SELECT coalesce(sum(coalesce(b.words, d.words)), 0) AS words
+    FROM unnest(%b::uuid[]) AS g (id)
+    LEFT JOIN memory_body b ON b.user_id = %b AND b.trace_id = g.id
+    LEFT JOIN memory_digest d ON d.user_id = %b AND d.trace_id = g.id
 ),
 gone AS (
     UPDATE memory_trace SET deleted_at = %b WHERE user_id = %b AND id = ANY(%b::uuid[]) AND deleted_at IS NULL
@@ -272,4 +283,4 @@ WHERE r.state = 'running' AND NOT EXISTS (
 
 -- name: garbage_of_space
 -- As the owner: files of a space that no segment names and that are not deleted yet.
-SELECT count(*) FROM cold_garbage WHERE starts_with(path, %s)
+SELECT count(*) FROM cold_garbage WHERE starts_with(path, %s) AND created_at <= %s

@@ -90,7 +90,12 @@ class ReceiptService:
             ids = await _ids(connection, user_id, receipt_id)
             await self._in_tables(connection, user_id, receipt_id, findings)
             await _in_leftovers(connection, user_id, receipt_id, findings)
-            findings.found[GARBAGE] = await repository.garbage_of(connection, f"{PREFIX}/{space_id}/")
+            findings.found[GARBAGE] = 0
+            if row[3].get("cold"):
+                # What came later is of others, who wait for it themselves.
+                findings.found[GARBAGE] = await repository.garbage_of(
+                    connection, f"{PREFIX}/{space_id}/", row[6] or clock.now()
+                )
             findings.until = await _until(connection, row)
         await self._in_files(space_id, user_id, ids, findings)
         await self._in_focus(user_id, ids, findings)
@@ -177,7 +182,7 @@ async def _until(connection: Connection, row: Row) -> list[str]:
     if row[4] != "done" or wal is None:
         said.append("It is still being removed; ask again when the receipt is done.")
     else:
-        said.append(_of_log(wal, redo, archived == "on" or archived == "always", kept_mb, slots))
+        said.append(_of_log(wal, redo, archived == "on" or archived == "always", kept_mb, slots, bool(unvacuumed)))
     said.append(
         f"Dumps, base backups and snapshots of before {finished:%Y-%m-%d %H:%M} UTC hold it until they expire: Reverie "
         "does not know of them. After restoring one, forget again what was forgotten since."
@@ -200,7 +205,7 @@ def _of_pages(tables: Sequence[str], finished: datetime) -> str:
     )
 
 
-def _of_log(wal: int, redo: int | None, archived: bool, kept_mb: int, slots: int) -> str:
+def _of_log(wal: int, redo: int | None, archived: bool, kept_mb: int, slots: int, unvacuumed: bool) -> str:
     if archived:
         return "The write-ahead log is archived: what was written before holds it until that archive expires."
     if redo is None or redo - kept_mb * 1024 * 1024 <= wal or slots:
@@ -209,6 +214,13 @@ def _of_log(wal: int, redo: int | None, archived: bool, kept_mb: int, slots: int
             "The write-ahead log still holds it, "
             + (f"as long as {why}." if slots else f"until {why}.")
             + " It is not archived by this server."
+        )
+    if unvacuumed:
+        # The first change of a page after a checkpoint writes all of it into the log, removed rows as well.
+        return (
+            "The write-ahead log that it was written to is needed no more; but until VACUUM has passed, a page that "
+            "still holds the removed row may be written to the log whole, and then it lasts until the next checkpoints "
+            "have passed. It is not archived by this server."
         )
     return (
         "The write-ahead log that held it is needed no more; its files are written over, or deleted, as new log comes. "

@@ -43,7 +43,7 @@ async def ids_of(session: ReadSession, name: str, *parameters: Any) -> list[UUID
 
 async def counts(session: ReadSession, user_id: UUID, trace_ids: Sequence[UUID]) -> tuple[dict[str, int], list[UUID]]:
     """What hangs on the traces, and up to 100 of their ids."""
-    row = await session.fetch_one(SQL["counts"], (user_id, packed(trace_ids), user_id, user_id, user_id, user_id))
+    row = await session.fetch_one(SQL["counts"], (user_id, packed(trace_ids), *[user_id] * 5))
     assert row is not None  # noqa: S101 - a select of scalars has a row
     return dict(zip(("traces", "bodies", "vectors", "edges", "cold"), row[:5], strict=True)), row[5] or []
 
@@ -78,33 +78,28 @@ async def register_secret(session: WriteSession, fingerprint: bytes, now: dateti
     await session.execute(SECRETS["register"], (fingerprint, now))
 
 
-async def remove_from_files(
-    session: WriteSession, space_id: UUID, user_id: UUID, trace_ids: Sequence[UUID], now: datetime
-) -> None:
-    """Has the traces taken out of the files that hold them."""
-    ids = packed(trace_ids)
-    await session.execute(SQL["remove_from_files"], (now, user_id, ids, now, user_id, ids, space_id))
-
-
 async def unchain(session: WriteSession, user_id: UUID, trace_ids: Sequence[UUID], now: datetime) -> list[UUID]:
     """Joins, in conversations, the traces before and after what goes; those that stay and had it beside them."""
     around = await memories.neighbours(session, user_id, trace_ids)
     ids = packed(trace_ids)
     await session.execute(SQL["close_gaps"], (ids, user_id, user_id, user_id, now, user_id, user_id))
     gone = set(trace_ids)
-    return [one for one in around if one not in gone]
+    left = [one for one in around if one not in gone]
+    if left:
+        await session.execute(SQL["unsituate"], (user_id, packed(left)))
+    return left
 
 
 async def forget(session: WriteSession, user_id: UUID, trace_ids: Sequence[UUID]) -> None:
     """Removes traces with everything that hangs on them."""
     ids = packed(trace_ids)
-    await session.execute(SQL["forget"], (user_id, ids, user_id, ids, user_id))
+    await session.execute(SQL["forget"], (ids, user_id, user_id, user_id, ids, user_id))
 
 
 async def hide(session: WriteSession, user_id: UUID, trace_ids: Sequence[UUID], now: datetime) -> None:
     """Makes traces invisible, and takes their links away."""
     ids = packed(trace_ids)
-    await session.execute(SQL["hide"], (user_id, ids, now, user_id, ids, user_id))
+    await session.execute(SQL["hide"], (ids, user_id, user_id, now, user_id, ids, user_id))
     await session.execute(SQL["unlink"], (ids, user_id))
 
 
@@ -175,7 +170,7 @@ async def unfinished(connection: Connection) -> list[Row]:
     return await (await connection.execute(SQL["unfinished"])).fetchall()
 
 
-async def garbage_of(connection: Connection, prefix: str) -> int:
-    """How many files are still to be deleted whose path begins so; as the owner."""
-    row = await (await connection.execute(SQL["garbage_of_space"], (prefix,))).fetchone()
+async def garbage_of(connection: Connection, prefix: str, until: datetime) -> int:
+    """How many files are still to be deleted whose path begins so, noted by a moment; as the owner."""
+    row = await (await connection.execute(SQL["garbage_of_space"], (prefix, until))).fetchone()
     return int(row[0]) if row else 0

@@ -132,8 +132,8 @@ class ReceiptQuery(TraceQuery):
 class ReceiptOut(Answer):
     """The proof that something was forgotten: no content.
 
-    ``scope``: what named it (traces, conversation, time, entity, query, all, retention). ``tombstones``: how many
-    are refused today when they come again.
+    ``scope``: what named it (traces, conversation, time, entity, query, all, retention). ``tombstones``, of the counts:
+    how many were refused from then on when they came again.
     """
 
     receipt_id: UUID

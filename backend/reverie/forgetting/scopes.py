@@ -100,7 +100,7 @@ async def _query(session: ReadSession, user_id: UUID, query: str) -> list[UUID]:
     words = await session.fetch_one(repository.SQL["asked_words"], (query, user_id))
     if words is not None and words[0] is False:
         raise Invalid("query takes words that can be looked for, not small words alone.", field="query")
-    return await repository.ids_of(session, "matches", user_id, query)
+    return await repository.ids_of(session, "matches", user_id, query, query)
 
 
 async def _entity(session: ReadSession, user_id: UUID, key: bytes, name: str) -> list[UUID]:

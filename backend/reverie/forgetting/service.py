@@ -91,16 +91,22 @@ class ForgettingService:
         return _with_focus(out, await self._elsewhere(user_id, gone, everything=body.scope.all is True)).model_dump()
 
     async def forget_traces(
-        self, space_id: UUID, user_id: UUID, trace_ids: Sequence[UUID], *, reason: str, now: datetime,
-        tombstones: bool = False,
+        self, space_id: UUID, user_id: UUID, trace_ids: Sequence[UUID], *, reason: str, now: datetime, seen: datetime,
+        expired: bool, tombstones: bool = False,
     ) -> int:  # fmt: skip
-        """Forgets traces for a reason of the store's own; how many went. Without ``tombstones`` they may come again."""
+        """Forgets traces for a reason of the store's own; how many went. Without ``tombstones`` they may come again.
+
+        Args:
+            seen: before they were looked for; what was changed or pinned since stays.
+            expired: they are those that had expired then; of these, what has been given more time stays.
+        """
 
         async def remove() -> Gone:
             async with self._database.writing(space_id, seconds=FORGET_SECONDS) as session:
                 if not await repository.lock_user(session, space_id, user_id, now):
                     return Gone()
-                named = await repository.ids_of(session, "standing", user_id, repository.packed(trace_ids))
+                given = (repository.packed(trace_ids), expired, seen, seen)
+                named = await repository.ids_of(session, "still_due", user_id, *given)
                 if not named:
                     return Gone()
                 key = await repository.space_key(session, space_id) if tombstones else None
@@ -155,8 +161,7 @@ class ForgettingService:
         counted, shown = await repository.counts(session, user_id, ids)
         counted["focus"] = await self._focus.count(user_id, None if scope == "all" else ids) or 0
         at_once = len(ids) <= AT_ONCE
-        state: State = "done" if at_once and not counted["cold"] else "running"
-        gone = Gone(uuid7(now), ids, state, counted, shown)
+        gone = Gone(uuid7(now), ids, None, counted, shown)
         assert gone.receipt_id is not None  # noqa: S101 - given above
         around = [] if scope == "all" else await repository.unchain(session, user_id, ids, now)
         await derived.note(session, user_id, made, ids, "forgotten", now)
@@ -164,11 +169,15 @@ class ForgettingService:
         for start in range(0, len(ids), PART):
             part = ids[start : start + PART]
             gone.tombstones += await self._bury(session, space_id, user_id, key, gone.receipt_id, part, now)
-            await repository.remove_from_files(session, space_id, user_id, part, now)
             if at_once:
                 await repository.forget(session, user_id, part)
             else:
                 await repository.hide(session, user_id, part, now)
+        # Asked when they have gone: a file may have been named that they were being written to.
+        left = await repository.unremoved(session, user_id, gone.receipt_id)
+        counted["cold"] = max(counted["cold"], left)
+        state: State = "done" if at_once and not counted["cold"] else "running"
+        gone.state = state
         if scope == "all":
             await repository.forget_user(session, user_id)
         if around:

@@ -76,13 +76,18 @@ WHERE x.user_id = %(user)s AND x.receipt_id = %(receipt)s
 
 -- name: server
 -- As far as the role may see: where the last checkpoint began, what keeps log beyond it, and which tables of text,
--- vectors and traces were not vacuumed since a moment.
+-- vectors, traces and sentences of traces were not vacuumed since a moment; so are their parts for what is long.
 SELECT (SELECT (redo_lsn - '0/0'::pg_lsn)::bigint FROM pg_control_checkpoint()),
        current_setting('archive_mode'),
        (SELECT (setting::bigint * CASE unit WHEN 'MB' THEN 1 ELSE 0 END) FROM pg_settings WHERE name = 'wal_keep_size'),
        (SELECT count(*) FROM pg_replication_slots),
-       (SELECT array_agg(s.relname ORDER BY s.relname) FROM pg_stat_user_tables s
-        WHERE s.schemaname = current_schema() AND s.n_tup_del + s.n_tup_upd > 0
-          AND (s.relname = 'memory_trace' OR starts_with(s.relname, 'memory_body_')
+       (SELECT array_agg(s.relname ORDER BY s.relname)
+        FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid
+        LEFT JOIN pg_stat_all_tables o ON o.relid = c.reltoastrelid
+        WHERE s.schemaname = current_schema()
+          AND (s.relname IN ('memory_trace', 'memory_digest') OR starts_with(s.relname, 'memory_body_')
                OR starts_with(s.relname, 'memory_embedding_'))
-          AND coalesce(greatest(s.last_vacuum, s.last_autovacuum) < %(finished)s, true))
+          AND (s.n_tup_del + s.n_tup_upd > 0
+               AND coalesce(greatest(s.last_vacuum, s.last_autovacuum) < %(finished)s, true)
+               OR o.n_tup_del + o.n_tup_upd > 0
+               AND coalesce(greatest(o.last_vacuum, o.last_autovacuum) < %(finished)s, true)))

@@ -295,7 +295,7 @@ async def _drop_nameless(session: WriteSession, user_id: UUID, entity_ids: Seque
     rows = await session.fetch(SQL["nameless"], (user_id, list(entity_ids)))
     gone = [row[0] for row in rows]
     if gone:
-        await session.execute(SQL["drop_entities"], (user_id, gone, user_id, gone, user_id))
+        await session.execute(SQL["drop_entities"], (gone, user_id, user_id, user_id, gone, user_id))
 
 
 async def only_mentioned_by(session: ReadSession, user_id: UUID, trace_ids: Sequence[UUID]) -> list[UUID]:

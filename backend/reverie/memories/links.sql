@@ -191,7 +191,10 @@ WHERE t.kind = 'entity' AND t.provenance ->> 'by' = 'links' AND t.updated_at IS 
 
 -- name: drop_entities
 WITH words AS (
-    SELECT coalesce(sum(b.words), 0) AS words FROM memory_body b WHERE b.user_id = %b AND b.trace_id = ANY(%b::uuid[])
+    SELECT coalesce(sum(coalesce(b.words, d.words)), 0) AS words
+    FROM unnest(%b::uuid[]) AS g (id)
+    LEFT JOIN memory_body b ON b.user_id = %b AND b.trace_id = g.id
+    LEFT JOIN memory_digest d ON d.user_id = %b AND d.trace_id = g.id
 ),
 gone AS (DELETE FROM memory_trace t WHERE t.user_id = %b AND t.id = ANY(%b::uuid[]) RETURNING id)
 UPDATE memory_user u

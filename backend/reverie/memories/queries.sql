@@ -353,12 +353,8 @@ ON CONFLICT DO NOTHING
 
 -- name: leave_cold
 -- What a file holds of a trace is not what it says any more: the file is written anew without it.
-WITH gone AS (
-    DELETE FROM memory_digest WHERE user_id = %b AND trace_id = %b RETURNING space_id, user_id, trace_id, segment_id
-)
-INSERT INTO cold_removal (space_id, user_id, trace_id, segment_id, created_at)
-SELECT g.space_id, g.user_id, g.trace_id, g.segment_id, %b FROM gone g
-ON CONFLICT DO NOTHING
+DELETE FROM memory_digest WHERE user_id = %b AND trace_id = %b
+
 -- name: change_vectors
 UPDATE memory_embedding SET kind = %b, happened_at = %b WHERE user_id = %b AND trace_id = %b
 

@@ -297,9 +297,9 @@ async def bring_back(session: WriteSession, user_id: UUID, changed: NewTrace, co
     await session.execute(SQL["bring_back"], parameters)
 
 
-async def leave_cold(session: WriteSession, user_id: UUID, trace_id: UUID, now: datetime) -> None:
+async def leave_cold(session: WriteSession, user_id: UUID, trace_id: UUID) -> None:
     """Notes that what a file holds of a trace, if one does, must go."""
-    await session.execute(SQL["leave_cold"], (user_id, trace_id, now))
+    await session.execute(SQL["leave_cold"], (user_id, trace_id))
 
 
 async def change_body(session: WriteSession, user_id: UUID, changed: NewTrace, happened_at: datetime) -> bool:

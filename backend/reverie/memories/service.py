@@ -112,10 +112,10 @@ class Draft:
 
 
 class WentCold(Conflict):
-    """The trace was moved to cold storage meanwhile; repeat the request."""
+    """A trace was moved meanwhile"""
 
-    def __init__(self) -> None:
-        super().__init__("The trace was moved to cold storage meanwhile; repeat the request.")
+    def __init__(self, detail: str = "The trace was moved to cold storage meanwhile; repeat the request.") -> None:
+        super().__init__(detail)
 
 
 class MemoryService:
@@ -264,7 +264,7 @@ class MemoryService:
                     raise Conflict("The trace was changed or forgotten meanwhile; read it again and repeat.")
                 if cold is not None:
                     await repository.bring_back(session, user_id, changed, cold)
-                await repository.leave_cold(session, user_id, trace_id, now)
+                await repository.leave_cold(session, user_id, trace_id)
                 happened_at = changed.occurred_at or before.created_at
                 if not await repository.change_body(session, user_id, changed, happened_at):
                     raise WentCold

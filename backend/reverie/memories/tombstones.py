@@ -1,8 +1,9 @@
 """By what a forgotten trace is recognised when it comes again. Pure functions over keyed hashes.
 
-A tombstone has the hash of the trace's identity. A trace without one (a turn of no time) and one that was made of
-others (whose identity says what of, not what it says) have that of what they say, who and where, if it is long enough:
-nobody is to be refused a second "Yes, thank you." because the first was forgotten.
+A tombstone has the hash of the trace's identity. A trace without one (a turn of no time), one that was made of others
+(whose identity says what of, not what it says) and one that an import numbered (by all lines above it, which may be
+edited) have that of what they say, who and where, if it is long enough: nobody is to be refused a second "Yes, thank
+you." because the first was forgotten.
 
 The hashes are keyed by REVERIE_SECRET_KEY, which does not lie in the store: whoever has a dump of it cannot try out
 texts. Without that they are keyed by the key of the space's identities, which does.
@@ -21,12 +22,18 @@ from reverie.core.secret import Secret
 LEAST_LENGTH: Final = 24
 """Characters from which on a text alone is recognised: below it stand lines that are said every day."""
 
+NUMBERED: Final = "import-"
+"""What the names begin with that an import makes up, of all lines up to one: other lines above, another name."""
+
 SIZE: Final = 16
 """Bytes of a hash."""
 
 
 class Buried(NamedTuple):
-    """What a tombstone is made of; ``derived``: whether the trace was made of others."""
+    """What a tombstone is made of.
+
+    ``derived``: whether the trace was made of others; ``numbered``: whether an import made up its external_id.
+    """
 
     id: UUID
     identity: bytes | None
@@ -37,6 +44,7 @@ class Buried(NamedTuple):
     conversation_id: str | None
     length: int
     derived: bool
+    numbered: bool = False
 
 
 class Tombstones:
@@ -68,10 +76,11 @@ class Tombstones:
 
 
 def _hash(key: bytes, one: Buried) -> bytes | None:
-    if one.identity is not None and not one.derived:
-        part = b"i" + one.identity
-    elif one.length >= LEAST_LENGTH:
+    by_identity = one.identity is not None and not one.derived
+    if one.length >= LEAST_LENGTH and (one.numbered or not by_identity):
         part = _text(one.digest, (one.kind, one.role, one.speaker, one.conversation_id))
+    elif by_identity:
+        part = b"i" + (one.identity or b"")
     else:
         return None
     return hashlib.blake2b(part, key=key, digest_size=SIZE).digest()
@@ -79,7 +88,8 @@ def _hash(key: bytes, one: Buried) -> bytes | None:
 
 def _text(digest: bytes, said: Sequence[str | None]) -> bytes:
     # JSON keeps the parts apart, and None from "".
-    return b"t" + digest + orjson.dumps(list(said))
+    parts = [NUMBERED if one is not None and one.startswith(NUMBERED) else one for one in said]
+    return b"t" + digest + orjson.dumps(parts)
 
 
 @lru_cache(maxsize=4096)

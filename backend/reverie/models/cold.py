@@ -49,7 +49,9 @@ class ColdSegment(Base):
 class MemoryDigest(Base):
     """What stays of a trace whose text and vectors are in a segment; the hash of its text is ``memory_trace.digest``.
 
-    ``sentence``: its first words; ``minhash``: of its words, to tell what says nearly the same. Until ``thawed_until``
+    ``sentence``: its first words; ``minhash``: of its words, to tell what says nearly the same; ``words``: how many
+    different ones, as ``memory_user.words`` counts them. A trigger notes for each row that goes that its file is to be
+    written anew without the trace (:class:`ColdRemoval`). Until ``thawed_until``
     its text and vectors are back, and the segment is not read for it.
     """
 
@@ -67,6 +69,7 @@ class MemoryDigest(Base):
     thawed_until: Mapped[datetime | None]
     sentence: Mapped[str]
     minhash: Mapped[bytes]
+    words: Mapped[int]
 
 
 class ColdRemoval(Base):

@@ -8,6 +8,7 @@ that is rare in one tier need not be so in the other.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -82,6 +83,12 @@ class Cold:
         self._service = service
         self._model = model
         self._slots = asyncio.Semaphore(AT_ONCE)
+        # Of its own: in one that others fill a search would stand in line beyond its time.
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="cold-search")
+
+    def close(self) -> None:
+        """Waits for nothing: what still reads ends by itself."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def search(
         self, reads: Reads, space_id: UUID, question: Question, depth: int, vector: Awaitable[FloatArray | None] | None,
@@ -207,24 +214,23 @@ class Cold:
         loop = asyncio.get_running_loop()
         halt = Halt(end - time.monotonic())
 
-        def read() -> scanning.Found:
-            try:
-                return scanning.search(
-                    [
-                        scanning.Segment(
-                            one.id, one.rows, partial(self._service.open, one), one.model_id == self._model.id
-                        )
-                        for one in segments
-                    ],
-                    wanted,
-                    halt,
-                )
-            finally:
-                with suppress(RuntimeError):  # The loop is over, and nobody waits for the place.
-                    loop.call_soon_threadsafe(self._slots.release)
+        def give_back(_: object) -> None:
+            with suppress(RuntimeError):  # The loop is over, and nobody waits for the place.
+                loop.call_soon_threadsafe(self._slots.release)
 
+        files = [
+            scanning.Segment(one.id, one.rows, partial(self._service.open, one), one.model_id == self._model.id)
+            for one in segments
+        ]
         try:
-            return await loop.run_in_executor(None, read)
+            job = self._threads.submit(scanning.search, files, wanted, halt)
+        except BaseException:
+            self._slots.release()
+            raise
+        # Also where it is given up before it has begun.
+        job.add_done_callback(give_back)
+        try:
+            return await asyncio.wrap_future(job)
         finally:
             halt.now()
 

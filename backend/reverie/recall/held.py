@@ -136,6 +136,10 @@ class Shelf:
         self._kept.keep(user_id.bytes, Note(version, too_much=True), NOTE_BYTES, (version,))
         return None
 
+    def clear(self) -> None:
+        """Lets go of everything."""
+        self._kept.clear()
+
     def drop(self, user_id: UUID) -> None:
         """Lets go of what is held of a user."""
         self._kept.drop(lambda key, _: key == user_id.bytes)

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import psycopg
@@ -14,7 +14,7 @@ from reverie.core.database import Database
 from reverie.core.queries import Queries
 from reverie.core.telemetry import reason
 from reverie.recall.planner import Built, Mode
-from reverie.recall.warm import Known, Signs
+from reverie.recall.warm import FEWEST, SHARE, Known, Signs
 
 SQL = Queries("reverie.recall")
 
@@ -26,8 +26,13 @@ OLDEST_SECONDS: Final = 12.0
 there may be some (ANNOUNCE_SECONDS of the tiers)."""
 
 LITTLE: Final = 1.5
+MANY: Final = FEWEST * SHARE
 MOST_HINTS: Final = 10_000
-"""Of so many users at most it is kept how many pieces their traces have, where these are more than a few."""
+"""Of so many users at most it is kept how many pieces their traces have, where these are more than a few, and how many
+traces they have, where these are many."""
+
+_PARTITIONS: Final = slice(1, 3)
+"""What of the mark is of them."""
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +48,7 @@ class Indexes:
         self.mode: Mode = mode
         self._database = database
         self._known: dict[int, dict[UUID, list[Built]]] = {}
-        self._mark: object = None
+        self._mark: Sequence[Any] | None = None
         self._due = 0.0
         self._read_at = float("-inf")
         self._announced = False
@@ -52,6 +57,12 @@ class Indexes:
         """Whether the store has cold partitions."""
         self._reading: asyncio.Task[None] | None = None
         self._pieces: dict[UUID, float] = {}
+        self._remembered: dict[UUID, int] = {}
+        self._moved: list[Callable[[], None]] = []
+
+    def when_moved(self, told: Callable[[], None]) -> None:
+        """Has ``told`` called where it is seen that partitions have come, gone or changed their tier."""
+        self._moved.append(told)
 
     async def of(self, model_id: int, user_ids: Iterable[UUID]) -> dict[UUID, list[Built]]:
         """The indexes over hot vectors of those users who have any."""
@@ -91,6 +102,9 @@ class Indexes:
         except psycopg.Error as error:
             log.warning("indexes not read", error=type(error).__name__, reason=reason(error))
             return
+        if self._mark is not None and mark[_PARTITIONS] != self._mark[_PARTITIONS]:
+            for told in self._moved:
+                told()
         known: dict[int, dict[UUID, list[Built]]] = {}
         signs: dict[int, dict[UUID, list[Signs]]] = {}
         for model_id, *row, tier in rows:
@@ -116,3 +130,17 @@ class Indexes:
                 self._pieces[user] = pieces
             else:
                 self._pieces.pop(user, None)
+
+    def remembered(self, user_ids: Iterable[UUID]) -> int:
+        """How many traces these users had when they were last asked, where these are many."""
+        return max((self._remembered.get(user, 0) for user in user_ids), default=0)
+
+    def seen_remembered(self, user_ids: Iterable[UUID], traces: int) -> None:
+        """Notes it. Of who is asked beside others it is what they have together, and costs a few candidates."""
+        if len(self._remembered) > MOST_HINTS:
+            self._remembered.clear()
+        for user in user_ids:
+            if traces > MANY:
+                self._remembered[user] = traces
+            else:
+                self._remembered.pop(user, None)

@@ -97,6 +97,9 @@ class RecallService:
         self._timeout = settings.memory_recall_timeout_seconds
         indexes = Indexes(database, settings.memory_hnsw)
         shelf = Shelf(model, settings.memory_held_mb * 1024 * 1024, indexes)
+        # A user's version tells what was changed; that his traces lie elsewhere now, nobody notes with it.
+        indexes.when_moved(shelf.clear)
+        indexes.when_moved(self._cache.clear)
         self._cold = Cold(cold, model, settings.memory_cold_timeout_seconds)
         self._arms = Arms(database, encoder, model, indexes, shelf, focus, metrics, self._timeout, self._cold)
 
@@ -139,6 +142,10 @@ class RecallService:
         }
         await self._keep(key, answer, looking, asked, [one.trace.expires_at for one in chosen if one.trace.expires_at])
         return answer
+
+    def close(self) -> None:
+        """Waits for nothing."""
+        self._cold.close()
 
     def forget(self, user_id: UUID, trace_ids: Collection[UUID]) -> None:
         """Takes traces of a user out of the memory of this process: held vectors, and the answers that show them."""

@@ -55,16 +55,16 @@ async def search(
     known: dict[UUID, list[Built]] = {}
     signs: warm.Known | None = None
     mode: Mode = "auto"
-    pieces = 1.0
+    pieces, remembered = 1.0, 0
     if indexes is not None:
         known, mode = await indexes.of(model.id, bounds.user_ids), indexes.mode
         signs = await indexes.warm(model.id, bounds.user_ids)
-        pieces = indexes.pieces(bounds.user_ids)
+        pieces, remembered = indexes.pieces(bounds.user_ids), indexes.remembered(bounds.user_ids)
     limit = ceil(depth * pieces)
     while True:
         plan = choose(bounds, known, model.dim, limit, mode)
         if signs is not None:
-            plan = replace(plan, warm=warm.parts(bounds, signs, limit))
+            plan = replace(plan, warm=warm.parts(bounds, signs, limit, remembered))
         nearest = await ask(database, space_id, query(plan, bounds, vector, model, limit), plan, limit, seconds)
         warm_rows = warm.nearest(nearest.packed, vector, model, limit)
         rows = [*nearest.rows, *warm_rows] if warm_rows else nearest.rows
@@ -75,6 +75,8 @@ async def search(
             limit *= WIDEN
         else:
             break
+    if indexes is not None and signs is not None:
+        indexes.seen_remembered(bounds.user_ids, nearest.remembered)
     if indexes is not None and best:
         least = min(row[1] for row in best)
         needed = sum(row[1] >= least for row in rows)

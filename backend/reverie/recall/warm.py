@@ -24,7 +24,11 @@ from reverie.recall.types import Bounds
 SQL = Queries("reverie.recall")
 
 FEWEST: Final = 1000
-"""Candidates by their signs: who is not known to need more has at most some tens of thousands of rows."""
+"""Candidates by their signs: of so few rows that it is enough where nothing else is known."""
+
+SHARE: Final = 50
+"""One of so many traces is a candidate of a user whose partitions are each too small for an index over signs, by which
+it would be known how many it takes."""
 
 SPREAD: Final = 4
 """Candidates for each row that is wanted."""
@@ -60,13 +64,16 @@ Known: TypeAlias = Mapping[UUID, Sequence[Signs]]
 """What is known of each large user."""
 
 
-def parts(bounds: Bounds, known: Known, limit: int) -> tuple[Part, ...]:
-    """How warm rows are searched, where ``limit`` rows are wanted: each head by itself, as an index over signs is."""
+def parts(bounds: Bounds, known: Known, limit: int, remembered: int = 0) -> tuple[Part, ...]:
+    """How warm rows are searched, where ``limit`` rows are wanted: each head by itself, as an index over signs is.
+
+    ``remembered``: how many traces the users have, as far as it is known.
+    """
     large = [one for user in bounds.user_ids for one in known.get(user, ())]
     found = []
     for head in bounds.heads:
         own = [one for one in large if one.head == head]
-        looks = candidates(limit, sum(one.looks for one in own))
+        looks = candidates(limit, max(remembered // SHARE, sum(one.looks for one in own)))
         found.append(Part(head, looks, sum(one.rows for one in own)))
     return tuple(found)
 

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
 import psycopg
@@ -39,11 +39,25 @@ COUNT_SECONDS: Final = 120.0
 
 
 class Forget(Protocol):
-    """Forgets traces of a user; how many went. It leaves a receipt, and nothing that keeps them from coming again."""
+    """Forgets traces of a user; how many went. It leaves a receipt, and nothing that keeps them from coming again.
+
+    What is not due any more stays: ``expired`` traces that were given more time, others that were changed or pinned
+    since ``seen``.
+    """
 
     async def __call__(
-        self, space_id: UUID, user_id: UUID, trace_ids: Sequence[UUID], *, reason: str, now: datetime
-    ) -> int: ...
+        self, space_id: UUID, user_id: UUID, trace_ids: Sequence[UUID], *, reason: str, now: datetime, seen: datetime,
+        expired: bool,
+    ) -> int: ...  # fmt: skip
+
+
+class Count(NamedTuple):
+    """What would go of a space: its traces, those of them that rules look at, and what goes, by the first rule."""
+
+    traces: int
+    subject: int
+    users: int
+    by_rule: dict[Rule, int]
 
 
 _BEGINNING = (datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))
@@ -61,11 +75,12 @@ class Pruner:
         self._service = service
         self._forget = forget
 
-    async def count(self, space_id: UUID, policy: Policy, now: datetime) -> tuple[int, int, dict[Rule, int]]:
-        """(traces of a space, users of whom some would go, traces that would go by rule) under a policy."""
+    async def count(self, space_id: UUID, policy: Policy, now: datetime) -> Count:
+        """What would go of a space under a policy."""
         total, users, by_rule = 0, 0, Counter[Rule]()
         async with self._database.reading(space_id, seconds=COUNT_SECONDS) as session:
             by_rule["expires_at"], users_expired = await repository.count_expired(session, space_id, now)
+            subject = await repository.count_subject(session, space_id, now)
         async for part in self._users(space_id):
             total += sum(user.traces for user in part)
             if not policy.active:
@@ -76,7 +91,7 @@ class Pruner:
                 counted = {RULES[place]: n for place, n in await rows.fetchall()}
                 by_rule.update(counted)
                 users += bool(counted)
-        return total, max(users, users_expired), {rule: by_rule[rule] for rule in RULES}
+        return Count(total, subject, max(users, users_expired), {rule: by_rule[rule] for rule in RULES})
 
     async def forget_expired(self) -> int:
         """Forgets what has expired in all spaces; how many traces that were, 0 while another prunes."""
@@ -108,13 +123,14 @@ class Pruner:
     async def _forget_expired(self, connection: Connection, space_id: UUID | None) -> int:
         gone = 0
         while True:
-            found = await repository.expired(connection, space_id, clock.now(), PART)
+            seen = clock.now()
+            found = await repository.expired(connection, space_id, seen, PART)
             by_user = defaultdict[tuple[UUID, UUID], list[UUID]](list)
             for one in found:
                 by_user[one.space_id, one.user_id].append(one.id)
             went = 0
             for (space, user_id), ids in by_user.items():
-                went += await self._forgotten(space, user_id, dict.fromkeys(ids, "expires_at"), Policy())
+                went += await self._forgotten(space, user_id, dict.fromkeys(ids, "expires_at"), Policy(), seen)
             gone += went
             # Where none went, those that are left cannot go now.
             if len(found) < PART or not went:
@@ -139,17 +155,23 @@ class Pruner:
 
     async def _prune_some(self, space_id: UUID, user: User, policy: Policy, now: datetime) -> int:
         """Forgets a part of what is due of a user; how many went with it, 0 where that was all."""
+        seen = clock.now()
         async with self._database.reading(space_id, seconds=COUNT_SECONDS) as session:
             due = await repository.some_due(session, user, policy, now, PART)
-        return await self._forgotten(space_id, user.id, due, policy)
+        return await self._forgotten(space_id, user.id, due, policy, seen)
 
-    async def _forgotten(self, space_id: UUID, user_id: UUID, due: Mapping[UUID, Rule], policy: Policy) -> int:
+    async def _forgotten(
+        self, space_id: UUID, user_id: UUID, due: Mapping[UUID, Rule], policy: Policy, seen: datetime
+    ) -> int:
         """Forgets traces of a user; what fails of one keeps no other from its turn, and is tried again next time."""
         if not due:
             return 0
         try:
             why = policy.reason(Counter(due.values()))
-            return await self._forget(space_id, user_id, list(due), reason=why, now=clock.now())
+            expired = "expires_at" in due.values()
+            return await self._forget(
+                space_id, user_id, list(due), reason=why, now=clock.now(), seen=seen, expired=expired
+            )
         except PASSING:
             raise
         except psycopg.Error as error:

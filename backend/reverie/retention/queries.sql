@@ -34,19 +34,27 @@ LIMIT %s
 -- Of a space, from the same index: (traces, users).
 SELECT count(*), count(DISTINCT user_id) FROM memory_trace WHERE space_id = %b AND expires_at <= %b AND deleted_at IS NULL
 
+-- name: count_subject
+-- The traces of a space that its rules look at; what has expired goes without them.
+SELECT count(*) FROM memory_user u JOIN memory_trace t ON t.user_id = u.user_id
+WHERE u.space_id = %b AND t.kind <> 'entity' AND t.deleted_at IS NULL AND (t.expires_at <= %b::timestamptz) IS NOT TRUE
+
 -- name: due
 -- What of a user goes by the rules of its space: too old (1), of too little salience (2), too many (3); each by the
 -- first. A parameter that is null switches its rule off. Pinned traces are safe, and count; entities and what was
 -- derived from other traces do not count. What has expired goes another way, and what is being forgotten is gone.
 SELECT id, 1 AS rule FROM memory_trace
 WHERE user_id = %b AND created_at < %b::timestamptz AND NOT pinned AND kind <> 'entity' AND deleted_at IS NULL
+  AND (expires_at <= %b::timestamptz) IS NOT TRUE
 UNION ALL
 SELECT id, 2 FROM memory_trace
 WHERE user_id = %b AND salience < %b::real AND created_at < %b::timestamptz AND NOT pinned AND kind <> 'entity'
-  AND deleted_at IS NULL AND (created_at < %b::timestamptz) IS NOT TRUE
+  AND deleted_at IS NULL AND (expires_at <= %b::timestamptz) IS NOT TRUE
+  AND (created_at < %b::timestamptz) IS NOT TRUE
 UNION ALL
 (SELECT id, 3 FROM memory_trace
  WHERE user_id = %b AND NOT pinned AND kind <> 'entity' AND provenance IS NULL AND deleted_at IS NULL
+   AND (expires_at <= %b::timestamptz) IS NOT TRUE
    AND (created_at < %b::timestamptz) IS NOT TRUE
    AND (salience < %b::real AND created_at < %b::timestamptz) IS NOT TRUE
  ORDER BY salience, created_at
@@ -54,6 +62,7 @@ UNION ALL
  LIMIT CASE WHEN %b::boolean THEN greatest(0, (
     SELECT count(*) FROM memory_trace c
     WHERE c.user_id = %b AND c.kind <> 'entity' AND c.provenance IS NULL AND c.deleted_at IS NULL
+      AND (c.expires_at <= %b::timestamptz) IS NOT TRUE
       AND (c.created_at < %b::timestamptz AND NOT c.pinned) IS NOT TRUE
       AND (c.salience < %b::real AND c.created_at < %b::timestamptz AND NOT c.pinned) IS NOT TRUE
  ) - %b::bigint) ELSE 0 END)

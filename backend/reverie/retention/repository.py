@@ -66,6 +66,12 @@ async def count_expired(session: ReadSession, space_id: UUID, now: datetime) -> 
     return row[0], row[1]
 
 
+async def count_subject(session: ReadSession, space_id: UUID, now: datetime) -> int:
+    """How many traces of a space its rules look at."""
+    row = await session.fetch_one(SQL["count_subject"], (space_id, now))
+    return int(row[0]) if row else 0
+
+
 async def some_due(session: ReadSession, user: User, policy: Policy, now: datetime, limit: int) -> Mapping[UUID, Rule]:
     """At most ``limit`` traces of a user that go by the rules of its space, and by which."""
     rows = await session.fetch(_SOME_DUE, (*_due(user, policy, now), limit))
@@ -83,7 +89,8 @@ def _due(user: User, policy: Policy, now: datetime) -> Sequence[Any]:
     dull = (floor, settled)
     crowded = bool(most) and user.traces > most
     return (
-        user.id, aged, user.id, *dull, aged, user.id, aged, *dull, crowded, user.id, aged, *dull, most,
+        user.id, aged, now, user.id, *dull, now, aged, user.id, now, aged, *dull, crowded, user.id, now, aged, *dull,
+        most,
     )  # fmt: skip
 
 

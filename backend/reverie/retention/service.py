@@ -60,14 +60,14 @@ class RetentionService:
         before, now = await self._own(space_id), clock.now()
         own = Own(given.ttl_days, given.max_traces_per_user, given.salience_floor, now)
         policy = own.over(self._service)
-        due = await self._due(space_id, policy)
+        due, subject = await self._due(space_id, policy)
         if given.dry_run:
             own = own._replace(updated_at=before.updated_at)
         else:
             by_rules = due.due - due.by_rule.expires_at
-            if by_rules > NEARLY_ALL * due.traces and not given.force and policy != before.over(self._service):
+            if by_rules > NEARLY_ALL * subject and not given.force and policy != before.over(self._service):
                 raise Conflict(
-                    f"This would forget {by_rules} of the {due.traces} traces of the space at the next run: send force "
+                    f"This would forget {by_rules} of the {subject} traces of the space at the next run: send force "
                     "as true if that is meant."
                 )
             async with self._database.writing(space_id) as session:
@@ -76,7 +76,7 @@ class RetentionService:
 
     async def run(self, space_id: UUID, given: RunIn, claim: Claim) -> tuple[int, dict[str, Any]]:
         """Has what is due forgotten by an operation (202); a dry run counts it (200)."""
-        due = await self._due(space_id, (await self._own(space_id)).over(self._service))
+        due, _ = await self._due(space_id, (await self._own(space_id)).over(self._service))
         now = clock.now()
         operation_id = None if given.dry_run else uuid7(now)
         status, out = 200 if given.dry_run else 202, RunOut(dry_run=given.dry_run, due=due, operation_id=operation_id)
@@ -92,9 +92,10 @@ class RetentionService:
         async with self._database.reading(space_id) as session:
             return await repository.get(session, space_id)
 
-    async def _due(self, space_id: UUID, policy: Policy) -> Due:
-        traces, users, by_rule = await self.pruner.count(space_id, policy, clock.now())
-        return Due(traces=traces, due=sum(by_rule.values()), users=users, by_rule=ByRule(**by_rule))
+    async def _due(self, space_id: UUID, policy: Policy) -> tuple[Due, int]:
+        """What would go, and of how many traces: entities, and what has expired, are no matter of the rules."""
+        traces, subject, users, by_rule = await self.pruner.count(space_id, policy, clock.now())
+        return Due(traces=traces, due=sum(by_rule.values()), users=users, by_rule=ByRule(**by_rule)), subject
 
     def _out(self, own: Own) -> RetentionOut:
         policy = own.over(self._service)

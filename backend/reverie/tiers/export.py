@@ -8,7 +8,7 @@ be read. A run that is killed before has changed nothing that anybody sees: the 
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -30,7 +30,7 @@ from reverie.core.queries import Queries
 from reverie.embedding.codes import SignedBytes, bit_bytes, code_bytes, quantise, unpack
 from reverie.memories.model import Model
 from reverie.tiers import repository
-from reverie.tiers.locks import with_brief_locks
+from reverie.tiers.locks import MOVING, Busy, moving_alone, with_tables
 from reverie.tiers.moving import Move, Part, Source, Trace
 from reverie.tiers.partitions import BODY, EMBEDDING
 from reverie.tiers.runs import Progress, Run, move
@@ -38,6 +38,7 @@ from reverie.tiers.runs import Progress, Run, move
 SQL = Queries("reverie.tiers", "export.sql")
 
 STEP: Final = "cold"
+DIGEST: Final = "memory_digest"
 
 PART_TRACES: Final = 4096
 PART_CHARACTERS: Final = 8_000_000
@@ -93,7 +94,7 @@ async def due(connection: Connection, as_of: datetime, warm_days: int) -> Range 
         as_of: the moment by which it is.
         warm_days: MEMORY_WARM_DAYS.
     """
-    rows = await (await connection.execute(SQL["partitions"])).fetchall()
+    rows = await (await connection.execute(MOVING["partitions"])).fetchall()
     known = [Partition(*row) for row in rows]
     oldest = next((one for one in known if one.parent == EMBEDDING and one.tier != "cold"), None)
     if oldest is None or oldest.tier != "warm":
@@ -142,8 +143,13 @@ class Exporter:
         self._warm_days = warm_days
 
     async def finish(self, run: Run) -> None:
-        """What an export that was killed has left."""
-        await self._leave(run.connection)
+        """What an export that was killed has left.
+
+        Raises:
+            Busy: one goes on, whose run has lost its lock with its session; what it has written is its own.
+        """
+        async with moving_alone(run.connection):
+            await self._leave(run.connection)
 
     async def step(self, run: Run) -> None:
         """Exports what is due, range by range."""
@@ -173,21 +179,24 @@ class Exporter:
                     tier="cold",
                     export=write,
                     staying=partial(_without_digest, found=found),
-                    changed=self._leave_out,
+                    changed=partial(self._leave_out, found=found),
                     swapped=lambda connection: self._cold.show(connection, [one.id for one in written]),
-                    locked=("memory_digest",),
+                    locked=(DIGEST,),
                 ),
             )
         finally:
-            # What is shown by now is not touched.
-            await self._leave(run.connection)
+            # What is shown by now is not touched. Where somebody moves already, the next run does it.
+            with suppress(Busy):
+                await self.finish(run)
         run.did(
             STEP, files=len(written), file_bytes=sum(one.size for one in written),
             exported=sum(one.traces for one in written),
         )  # fmt: skip
 
-    async def _leave_out(self, connection: Connection, traces: Sequence[Trace]) -> None:
-        await self._cold.leave_out(connection, traces)
+    async def _leave_out(self, connection: Connection, traces: Sequence[Trace], *, found: Range) -> None:
+        # Of the cold partitions before it others may change, as by a thaw: their files are not of this export.
+        mine = [trace for trace in traces if found.lower <= trace[1] < found.upper]
+        await self._cold.leave_out(connection, mine)
 
     async def _leave(self, connection: Connection) -> None:
         """Undoes an export that nobody sees, and ends the watch over digests."""
@@ -197,7 +206,7 @@ class Exporter:
             async def leave() -> None:
                 await connection.execute(SQL["leave_digests"])
 
-            await with_brief_locks(connection, leave)
+            await with_tables(connection, [DIGEST], leave)
         await self._cold.discard(connection)
 
     async def _write(self, run: Run, model: Model, found: Range) -> list[Segment]:
@@ -210,7 +219,7 @@ class Exporter:
                     SQL.text("watch_digests", table=found.body, lower=str(found.lower), upper=str(found.upper))
                 )
 
-            await with_brief_locks(writing, watch)
+            await with_tables(writing, [], watch, unwritten=[DIGEST])
             async with _traces(reading, found) as batches:
                 ahead = _Ahead(batches, _Reader(reading, model, layout, found))
                 try:

@@ -64,8 +64,5 @@ DROP TRIGGER IF EXISTS reverie_exported ON memory_digest
 -- name: digests_watched
 SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'memory_digest'::regclass AND tgname = 'reverie_exported')
 
--- name: partitions
-SELECT table_name, parent, lower, upper, tier FROM memory_partition ORDER BY parent, lower
-
 -- name: newest
 SELECT trace_id FROM {table} WHERE user_id IS NOT NULL ORDER BY trace_id DESC LIMIT 1

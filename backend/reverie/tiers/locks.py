@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
@@ -33,9 +33,9 @@ MOVE_LOCK: Final = 0x7265_7665_726D_76
 
 FIRST_MILLISECONDS: Final = 30
 NEXT_MILLISECONDS: Final = 5
-"""How long readers may queue behind one who wants tables to himself: for the first, and for each of the others, which
-are hardly ever in use once nobody uses the first. With what he then does, which takes 10 to 30 ms, nobody waits for
-100 ms."""
+"""How long readers may queue behind one who wants tables to himself: for the first of each kind, and for each of the
+others, which are hardly ever in use once nobody uses the first. With what he then does, which takes 10 to 30 ms, nobody
+waits for 100 ms."""
 
 MOVE_PATIENCE_SECONDS = 600.0
 """How long tables are asked for that others do not let go of."""
@@ -50,8 +50,8 @@ class Later(Exception):  # noqa: N818 - what is to be done, no fault
 class Busy(Conflict):
     """Another process moves partitions"""
 
-    def __init__(self) -> None:
-        super().__init__("Another process moves partitions of this store; try again when it is done.")
+    def __init__(self, detail: str = "Another process moves partitions of this store; try again later.") -> None:
+        super().__init__(detail)
 
 
 async def with_brief_locks(connection: Connection, work: Callable[[], Awaitable[T]]) -> T:
@@ -159,16 +159,18 @@ async def _lock(connection: Connection, alone: Sequence[str], unwritten: Sequenc
     await connection.execute(SQL["long_wait"])
     await connection.execute(SQL["lock_partitions"], (PARTITION_LOCK,))
     await connection.execute(MOVING.text("lock_share", tables=_only([*unwritten, *alone])))
-    # In one message, so that nobody waits for ours to come.
-    script = [MOVING["settings_of_swap"]]
-    for mode, some in (("SHARE ROW EXCLUSIVE", unwritten), ("ACCESS EXCLUSIVE", alone)):
-        for table in some:
-            first = len(script) == 1
-            wait = FIRST_MILLISECONDS if first else NEXT_MILLISECONDS
-            script.append(MOVING.text("lock_briefly", wait=wait, tables=_only([table]), mode=mode))
+    script = b";\n".join([MOVING["settings_of_swap"], *_brief_locks(alone, unwritten)])
     asked = time.monotonic()
-    await connection.execute(b";\n".join(script))
+    # In one message, so that nobody waits for ours to come.
+    await connection.execute(script)
     return asked
+
+
+def _brief_locks(alone: Sequence[str], unwritten: Sequence[str]) -> Iterator[bytes]:
+    for mode, some in (("SHARE ROW EXCLUSIVE", unwritten), ("ACCESS EXCLUSIVE", alone)):
+        for place, table in enumerate(some):
+            wait = NEXT_MILLISECONDS if place else FIRST_MILLISECONDS
+            yield MOVING.text("lock_briefly", wait=wait, tables=_only([table]), mode=mode)
 
 
 def _only(tables: Sequence[str]) -> str:

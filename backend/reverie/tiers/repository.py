@@ -84,11 +84,6 @@ async def take_runs(connection: Connection) -> bool:
     return bool((await _row(connection, SQL["take_runs"], RUNS))[0])
 
 
-async def give_runs(connection: Connection) -> None:
-    """Ends :func:`take_runs`."""
-    await connection.execute(SQL["give_runs"], (RUNS,))
-
-
 async def be_patient(connection: Connection, seconds: float) -> None:
     """Nothing that is only looked at is waited for behind a lock, or for longer than so many seconds."""
     await connection.execute(SQL["patience"], (str(int(seconds * 1000)),))

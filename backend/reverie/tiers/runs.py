@@ -24,7 +24,7 @@ from reverie.core.errors import Conflict, Invalid, ReverieError
 from reverie.core.ids import moment_of, uuid7
 from reverie.core.outages import PASSING, trouble_of
 from reverie.core.telemetry import reason, way_to
-from reverie.objects.store import StorageTrouble
+from reverie.objects.store import Missing, StorageTrouble
 from reverie.tiers import moving, repository
 from reverie.tiers.moving import Move, Moved
 
@@ -284,6 +284,9 @@ def sentence(error: Exception) -> str:
     """What a report says of a failure: our own sentences, and of anything else no more than its kind."""
     if isinstance(error, ReverieError):
         return error.detail
+    if isinstance(error, Missing):
+        # It names a path, and everybody's status shows this.
+        return "A file of cold memory is missing."
     if isinstance(error, StorageTrouble | Trouble):
         return str(error)
     if isinstance(error, PASSING):

@@ -3,9 +3,6 @@
 -- name: take_runs
 SELECT pg_try_advisory_lock(%s)
 
--- name: give_runs
-SELECT pg_advisory_unlock(%s)
-
 -- name: is_running
 -- Whether anybody holds the lock of runs: a bigint's halves, in this database.
 SELECT EXISTS (
