@@ -386,7 +386,12 @@ class TestSecondWallInSql:
             "'EXECUTE') FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.prosecdef "
             "AND n.nspname NOT IN ('pg_catalog', 'information_schema')"
         ).fetchall()
-        assert {row[0] for row in rows} == {"reverie_bm25", "reverie_meta_ids", "reverie_note_change"}
+        assert {row[0] for row in rows} == {
+            "reverie_bm25",
+            "reverie_meta_ids",
+            "reverie_note_change",
+            "reverie_note_removal",
+        }
         for _, config, owner, public in rows:
             path = next(one for one in config if one.startswith("search_path="))
             assert path.endswith("pg_temp")

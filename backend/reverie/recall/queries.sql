@@ -157,7 +157,7 @@ CROSS JOIN LATERAL (
 SELECT (SELECT announced_at IS NOT NULL FROM tier_control), p.cold, p.tables, count(i.*), max(i.built_at)
 FROM (
     SELECT coalesce(bool_or(tier = 'cold'), false) AS cold,
-           md5(string_agg(table_name || tier, ',' ORDER BY table_name)) AS tables
+           md5(string_agg(table_name || tier, ',' ORDER BY table_name) FILTER (WHERE tier <> 'hot')) AS tables
     FROM memory_partition
 ) p
 LEFT JOIN memory_index i ON true
