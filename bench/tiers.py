@@ -246,6 +246,18 @@ class Bench:
         return sum(batch.rows for batch in self.planned if week.since <= batch.moment < week.until)
 
 
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What all stores of a report have in common. ``seconds``: how long a quiet window is."""
+
+    memories: Memories
+    asked: Sequence[Question]
+    seed: int
+    seconds: float
+    report: Report
+    begin: options.Begin
+
+
 def tiers(
     sizes: Annotated[str, typer.Option(help="Traces of a store, ascending: 10000,100000,1000000 takes an hour.")] = (
         "10000"
@@ -280,13 +292,13 @@ def tiers(
         begin = stack.enter_context(options.progress())
         said, askable = passages(seed, texts)
         drawn, asked = encode_these(seed, said, askable[:questions], begin("Encoding", len(said) + questions))
-        memories = Memories(Prose(seed, said), drawn)
+        common = Common(Memories(Prose(seed, said), drawn), asked, seed, seconds, report, begin)
         try:
             for one in [Store(even(size, count)) for size in wanted for count in owners]:
-                _measure(one, memories, asked, seed, (windows, seconds), report, begin)
+                _measure(one, windows, common)
                 stores.append(one)
-            compared = _compare(pair, memories, asked, seed, report, begin) if pair else None
-            gone = _forget(forget, memories, asked, seed, seconds, report, begin) if forget else None
+            compared = _compare(pair, common) if pair else None
+            gone = _forget(forget, common) if forget else None
         except CannotMeasure as error:
             # What was found until then took long.
             failed = error
@@ -307,12 +319,9 @@ def even(traces: int, users: int) -> list[int]:
 
 
 @contextmanager
-def _opened(
-    sizes: Sequence[int], weeks: Sequence[Week], planned: Sequence[Batch], memories: Memories,
-    asked: Sequence[Question], seed: int, report: Report, begin: options.Begin,
-) -> Iterator[Bench]:  # fmt: skip
+def _opened(sizes: Sequence[int], weeks: Sequence[Week], planned: Sequence[Batch], common: Common) -> Iterator[Bench]:
     """A throw-away store that is filled."""
-    begin(f"Starting a service for {sum(sizes):,} traces", 0)
+    common.begin(f"Starting a service for {sum(sizes):,} traces", 0)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reverie-bench-files-")))
         settings = {
@@ -328,29 +337,27 @@ def _opened(
             "REVERIE_SECRET_KEY": secrets.token_urlsafe(32),
         }
         service = stack.enter_context(service_at(None, **settings))
-        report.ask_versions(service.database_url)
+        common.report.ask_versions(service.database_url)
         client = stack.enter_context(client_of(service))
-        bench = Bench(client, service, settings, memories, asked, planned, weeks, sizes, folder, seed)
-        bench.lay(begin(f"Laying down {sum(sizes):,} traces", sum(sizes)))
+        bench = Bench(
+            client, service, settings, common.memories, common.asked, planned, weeks, sizes, folder, common.seed
+        )
+        bench.lay(common.begin(f"Laying down {sum(sizes):,} traces", sum(sizes)))
         yield bench
 
 
-def _measure(
-    one: Store, memories: Memories, asked: Sequence[Question], seed: int, windows: tuple[int, float], report: Report,
-    begin: options.Begin,
-) -> None:  # fmt: skip
-    """Everything of a store; ``windows``: how many, and the seconds of each."""
+def _measure(one: Store, windows: int, common: Common) -> None:
+    """Everything of a store, moved to warm in so many windows and the rest at once."""
+    begin, count = common.begin, len(common.asked)
     weeks = weeks_before(datetime.now(UTC), WEEKS)
-    planned = batches(one.sizes, weeks, seed)
-    with _opened(one.sizes, weeks, planned, memories, asked, seed, report, begin) as bench:
-        count = len(asked)
+    planned = batches(one.sizes, weeks, common.seed)
+    with _opened(one.sizes, weeks, planned, common) as bench:
         one.found["hot"] = bench.find("hot", count, begin(f"Asking {one.name}, hot", count))
         begin(f"Moving {one.name} to warm", 0)
         asker = bench.asker()
-        count_of_windows, seconds = windows
-        for week in weeks[:count_of_windows]:
-            one.windows.append(bench.mover.window(warm_by(week), bench.traces_of(week), seconds, asker))
-        left = sum(bench.traces_of(week) for week in weeks[count_of_windows:])
+        for week in weeks[:windows]:
+            one.windows.append(bench.mover.window(warm_by(week), bench.traces_of(week), common.seconds, asker))
+        left = sum(bench.traces_of(week) for week in weeks[windows:])
         one.rest = left, bench.mover.run(warm_by(weeks[-1]))
         one.found["warm"] = bench.find("warm", count, begin(f"Asking {one.name}, warm", count))
         begin(f"Moving {one.name} to cold", 0)
@@ -369,19 +376,18 @@ def cold_by(week: Week) -> datetime:
     return week.until + timedelta(days=WARM_DAYS)
 
 
-def _compare(
-    size: int, memories: Memories, asked: Sequence[Question], seed: int, report: Report, begin: options.Begin
-) -> Pair:
+def _compare(size: int, common: Common) -> Pair:
     """Two users with the same number of traces, the first in the older half of the weeks, which becomes warm."""
+    asked, seed = common.asked, common.seed
     weeks = weeks_before(datetime.now(UTC), WEEKS)
     half = len(weeks) // 2
     planned = [*batches([size], weeks[:half], seed)]
     planned += [Batch(1, one.first, one.last, one.moment) for one in batches([size], weeks[half:], seed)]
     pair, tiers_of = Pair(), dict[int, TierName]({0: "warm", 1: "hot"})
-    with _opened([size, size], weeks, planned, memories, asked, seed, report, begin) as bench:
+    with _opened([size, size], weeks, planned, common) as bench:
         bench.mover.run(warm_by(weeks[half - 1]))
         truth = {user: bench.truth([user] * len(asked)) for user in tiers_of}
-        advance = begin("Asking a warm and a hot user", len(asked))
+        advance = common.begin("Asking a warm and a hot user", len(asked))
         for place, question in enumerate(asked):
             for user in (0, 1) if place % 2 else (1, 0):
                 found = Found([])
@@ -393,24 +399,22 @@ def _compare(
     return pair
 
 
-def _forget(
-    size: int, memories: Memories, asked: Sequence[Question], seed: int, seconds: float, report: Report,
-    begin: options.Begin,
-) -> Gone:  # fmt: skip
+def _forget(size: int, common: Common) -> Gone:
     """A user with a tenth of a store, of whom about a third is cold, a third warm and a third hot, is forgotten."""
     weeks = weeks_before(datetime.now(UTC), WEEKS)
     sizes = [size, *even(9 * size, max(1, 9 * size // OTHERS))]
-    planned = batches(sizes, weeks, seed)
+    planned = batches(sizes, weeks, common.seed)
     cold, warm = weeks[len(weeks) // 3 - 1], weeks[2 * len(weeks) // 3 - 1]
-    with _opened(sizes, weeks, planned, memories, asked, seed, report, begin) as bench:
-        begin("Moving a third to cold, a third to warm", 0)
+    with _opened(sizes, weeks, planned, common) as bench:
+        common.begin("Moving a third to cold, a third to warm", 0)
         bench.mover.run(warm_by(cold), MEMORY_WARM_DAYS=str(HOT_DAYS))
         bench.mover.run(warm_by(warm))
         url, user = bench.service.database_url, bench.user(0)
         user_id = user_uuid(Space.of(url).id, user)
         found = Gone(size, sum(sizes) - size, traces_by_tier(url, user_id))
-        begin(f"Forgetting {size:,} of {sum(sizes):,} traces", 0)
-        forget_user(bench.service, user, user_id, bench.folder, found, seconds, bench.asker([*range(1, len(sizes))]))
+        common.begin(f"Forgetting {size:,} of {sum(sizes):,} traces", 0)
+        others = bench.asker([*range(1, len(sizes))])
+        forget_user(bench.service, user, user_id, bench.folder, found, common.seconds, others)
     return found
 
 

@@ -63,16 +63,13 @@ async def keep_house(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  #
         runtime.operations.delete_finished(runtime.settings.memory_operation_days),
         delete_old_keys(runtime.database, clock.now()),
         runtime.eraser.finish_left(),
-        _forget_expired(runtime),
+        runtime.retention.pruner.forget_expired(),
     )
     # Each by itself: one that fails does not keep the others from being done.
-    failed = [found for found in await asyncio.gather(*chores, return_exceptions=True) if found is not None]
+    done = await asyncio.gather(*chores, return_exceptions=True)
+    failed = [found for found in done if isinstance(found, BaseException)]
     if failed:
         raise failed[0]
-
-
-async def _forget_expired(runtime: Runtime) -> None:
-    await runtime.retention.pruner.forget_expired()
 
 
 async def build_indexes(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature

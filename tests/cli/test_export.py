@@ -172,7 +172,7 @@ def test_a_last_line_that_counts_others_is_noticed(tmp_path: Path) -> None:
     with (tmp_path / "out").open("wb") as out:
         export._take(lines, out, tally, lambda: None)
     with pytest.raises(Unavailable, match="counts other lines"):
-        export._check(tally)
+        export._end(tally)
 
 
 def test_a_fault_of_the_service_is_told(tmp_path: Path) -> None:

@@ -51,14 +51,13 @@ async def _run(url: str, folder: Path, space: UUID, keys: list[tuple[UUID, UUID]
     for name in ("put", "delete"):
         setattr(objects, name, steps.counted(getattr(objects, name)))
     cold = ColdService(Database(load_settings(database_url=url)), objects)
-    async with await AsyncConnection.connect(url, autocommit=True) as connection:
-        execute = connection.execute
 
-        async def counted(*arguments: Any, **named: Any) -> Any:
+    class Counted(AsyncConnection[Any]):
+        async def execute(self, *arguments: Any, **named: Any) -> Any:
             steps.step()
-            return await execute(*arguments, **named)
+            return await super().execute(*arguments, **named)
 
-        connection.execute = counted  # type: ignore[method-assign]
+    async with await Counted.connect(url, autocommit=True) as connection:
         await cold.discard(connection)
         await cold.purge(connection)
         if what == "write":

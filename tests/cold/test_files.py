@@ -106,26 +106,26 @@ def test_ids_with_zeros_at_their_end_are_whole() -> None:
 
 def test_a_user_is_read_alone(file: tuple[io.BytesIO, Summary], ids: list[UUID]) -> None:
     open_file = reader(file[0])
-    found = [one for table in open_file.read_user(TWO, ("content",)) for one in files.uuids_of(table["trace_id"])]
-    assert found == ids
+    found = open_file.read_traces(TWO, ids, ("content",))
+    assert found is not None
+    assert files.uuids_of(found["trace_id"]) == ids
+    assert set(files.uuids_of(found["user_id"])) == {TWO}
     assert open_file.groups_of(ONE) == [0, 1]
     assert open_file.groups_of(THREE) == [2]
     assert open_file.groups_of(UUID(int=0)) == []
     between = UUID(int=TWO.int + 1)
-    assert list(open_file.read_user(between, ("content",))) == []
+    assert open_file.read_traces(between, ids, ("content",)) is None
 
 
 def test_a_range_of_ids_is_read_alone(file: tuple[io.BytesIO, Summary], ids: list[UUID]) -> None:
     open_file = reader(file[0])
-    found = [
-        one
-        for table in open_file.read_user(ONE, ("semantic",), ids[8000], ids[8500])
-        for one in files.uuids_of(table["trace_id"])
-    ]
-    assert found == ids[8000:8500]
-    assert open_file.groups_of(ONE, lower=UUID(int=ids[-1].int + 1)) == []
+    found = open_file.read_traces(ONE, ids[8000:8500], ("semantic",))
+    assert found is not None
+    assert files.uuids_of(found["trace_id"]) == ids[8000:8500]
+    assert open_file.groups_of(ONE, wanted=[UUID(int=ids[-1].int + 1)]) == []
     assert open_file.groups_of(ONE, wanted=[ids[5]]) == [0, 1]
-    assert list(open_file.read_user(ONE, ("semantic",), upper=lower_bound(MONTH))) == []
+    assert open_file.groups_of(ONE, upper=ids[5]) == [0, 1]
+    assert open_file.groups_of(ONE, upper=lower_bound(MONTH)) == []
 
 
 def test_traces_are_read_with_all_their_pieces(file: tuple[io.BytesIO, Summary], ids: list[UUID]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.cold.rows import text_of
 from tests.cold.store import Store
 from tests.faults.proxy import Proxy
-from tests.objects.s3 import BUCKET, reach
+from tests.objects.s3 import BUCKET
 
 from reverie.cold.files import ids_of
 from reverie.cold.service import ColdService
@@ -19,17 +19,7 @@ QUICK = Patience(connect=0.5, read=2.0, write=2.0, retries=1)
 
 
 @pytest.fixture
-async def proxy(s3: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Proxy]:
-    """A proxy before the server, through which it is reached."""
-    standing = Proxy(*s3)
-    await standing.listen()
-    reach(monkeypatch, "127.0.0.1", standing.port)
-    yield standing
-    await standing.stop()
-
-
-@pytest.fixture
-async def remote(store: Store, proxy: Proxy) -> AsyncIterator[Store]:
+async def remote(store: Store, s3_proxy: Proxy) -> AsyncIterator[Store]:
     """The store with its files on the server."""
     cold = ColdService(store.database, objects_at(f"s3://{BUCKET}/{uuid4()}", QUICK))
     yield Store(store.settings, store.database, store.owner, cold, store.folder, store.space, store.ids)
@@ -52,9 +42,9 @@ async def test_all_goes_as_in_a_folder(remote: Store) -> None:
     (after,) = await remote.cold.segments(remote.space, list(remote.ids))
     assert await _paths(remote) == [after.path]
     reader = await asyncio.to_thread(remote.cold.open, after)
-    tables = await asyncio.to_thread(lambda: list(reader.read_user(gone[0], ("semantic", "words"))))
-    assert sum(table.num_rows for table in tables) == 299
-    assert len(ids_of(tables[0]["trace_id"])) == 299
+    table = await asyncio.to_thread(reader.read_traces, gone[0], remote.ids[gone[0]], ("semantic", "words"))
+    assert table is not None
+    assert len(ids_of(table["trace_id"])) == table.num_rows == 299
     assert (await remote.cold.check(remote.owner, deep=True)).damaged == {}
 
 
@@ -75,8 +65,8 @@ async def test_what_a_row_group_needs_comes_in_few_requests(remote: Store, monke
     assert asked == 1
 
 
-async def test_a_server_that_goes_away_while_it_is_written_to(remote: Store, proxy: Proxy) -> None:
-    async with proxy.refusing():
+async def test_a_server_that_goes_away_while_it_is_written_to(remote: Store, s3_proxy: Proxy) -> None:
+    async with s3_proxy.refusing():
         with pytest.raises(StorageTrouble, match="cannot be reached"):
             await remote.write()
     assert await remote.rows("SELECT id FROM cold_segment") == []
@@ -87,16 +77,16 @@ async def test_a_server_that_goes_away_while_it_is_written_to(remote: Store, pro
     assert (await remote.cold.contents(remote.space, remote.keys[:1])).complete
 
 
-async def test_a_server_that_goes_away_while_it_is_rewritten(remote: Store, proxy: Proxy) -> None:
+async def test_a_server_that_goes_away_while_it_is_rewritten(remote: Store, s3_proxy: Proxy) -> None:
     (segment,) = await remote.write()
     await remote.forget(remote.keys[:1])
-    for trouble in (proxy.refusing(), proxy.refusing()):
+    for trouble in (s3_proxy.refusing(), s3_proxy.refusing()):
         async with trouble:
             report = await remote.cold.purge(remote.owner)
             assert report.left == 1
             assert report.troubles
             assert not (await remote.cold.contents(remote.space, remote.keys[1:2])).complete
-    with proxy.hanging():
+    with s3_proxy.hanging():
         report = await remote.cold.purge(remote.owner)
         assert report.left == 1
         assert "did not answer in time" in report.troubles[0]
@@ -107,7 +97,7 @@ async def test_a_server_that_goes_away_while_it_is_rewritten(remote: Store, prox
     assert len(await _paths(remote)) == 1
 
 
-async def test_half_an_answer_is_no_damage(remote: Store, proxy: Proxy) -> None:
+async def test_half_an_answer_is_no_damage(remote: Store, s3_proxy: Proxy) -> None:
     (segment,) = await remote.write()
     head = b"Last-Modified: Sun, 22 Nov 2026 00:00:00 GMT\r\nETag: x\r\nContent-Length: %d\r\n"
 
@@ -116,11 +106,11 @@ async def test_half_an_answer_is_no_damage(remote: Store, proxy: Proxy) -> None:
         if found is None:
             return b"HTTP/1.1 200 OK\r\n" + head % segment.size + b"\r\n"
         begin, end = int(found[1]), int(found[2])
-        asyncio.get_running_loop().call_later(0.05, proxy.cut)
+        asyncio.get_running_loop().call_later(0.05, s3_proxy.cut)
         place = b"Content-Range: bytes %d-%d/%d\r\n\r\n" % (begin, end, segment.size)
         return b"HTTP/1.1 206 Partial Content\r\n" + head % (end - begin + 1) + place + b"PAR1"
 
-    with proxy.saying(half):
+    with s3_proxy.saying(half):
         contents = await remote.cold.contents(remote.space, remote.keys[:3])
     assert (contents.complete, contents.texts) == (False, {})
     assert await remote.rows("SELECT damage FROM cold_segment") == [(None,)]

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from reverie.cold.segments import MISSING, Written, verify
 from reverie.cold.service import ColdService, Output
 from reverie.core.errors import Conflict
 from reverie.core.ids import lower_bound
-from reverie.objects.store import Folder, Objects, StorageTrouble
+from reverie.objects.store import Content, Folder, Objects, StorageTrouble
 
 
 async def test_what_is_written_is_verified_and_shown(store: Store) -> None:
@@ -69,8 +68,6 @@ async def test_segments_are_found_by_user_and_id(store: Store) -> None:
     assert await store.cold.segments(store.space, [one], upper=lower_bound(MONTH)) == []
     assert await store.cold.segments(store.space, [one], lower=first.upper) == []
     assert len(await store.cold.segments(store.space, [one], first.lower, first.upper)) == 1
-    assert first.holds(one)
-    assert not first.holds(two)
 
 
 async def test_the_file_of_a_segment_is_opened(store: Store) -> None:
@@ -78,9 +75,10 @@ async def test_the_file_of_a_segment_is_opened(store: Store) -> None:
     two = list(store.ids)[1]
     (segment,) = await store.cold.segments(store.space, [two])
     reader = await asyncio.to_thread(store.cold.open, segment)
-    tables = list(reader.read_user(two, ("semantic", "words")))
-    assert sum(table.num_rows for table in tables) == 300
-    assert list(ids_of(tables[0]["trace_id"])) == list(files.as_ids(store.ids[two]))
+    table = reader.read_traces(two, store.ids[two], ("semantic", "words"))
+    assert table is not None
+    assert table.num_rows == 300
+    assert list(ids_of(table["trace_id"])) == list(files.as_ids(store.ids[two]))
     reader.close()
 
 
@@ -178,8 +176,8 @@ async def test_a_purge_spares_what_another_is_writing(store: Store) -> None:
     loop = asyncio.get_running_loop()
 
     class Slow(Folder):
-        def put(self, path: str, content: object) -> None:
-            super().put(path, content)  # type: ignore[arg-type]
+        def put(self, path: str, content: Content) -> None:
+            super().put(path, content)
             loop.call_soon_threadsafe(noted.set)
             asyncio.run_coroutine_threadsafe(uploaded.wait(), loop).result()
 
@@ -206,12 +204,12 @@ async def test_a_file_that_is_rewritten_while_it_is_wanted_is_found(
     read = store.cold._read_contents
     looks = 0
 
-    async def moved(*arguments: object) -> object:
+    async def moved(*arguments: Any) -> object:
         nonlocal looks
         looks += 1
         if looks == 2:
             await store.owner.execute("UPDATE cold_segment SET path = %s", (f"{path}-new",))
-        return await read(*arguments)  # type: ignore[arg-type]
+        return await read(*arguments)
 
     monkeypatch.setattr(store.cold, "_read_contents", moved)
     contents = await store.cold.contents(store.space, store.keys[:2])
@@ -417,7 +415,7 @@ async def test_bytes_that_are_no_file_are_the_storages_fault(store: Store) -> No
     (segment,) = await store.write()
     content = b"no such file" * 100
     (store.folder / segment.path).write_bytes(content)
-    summary = files.Summary(*[None] * len(fields(files.Summary)))  # type: ignore[arg-type]
+    summary = files.Summary(0, 0, *[UUID(int=0)] * 4)
     written = Written(len(content), hashlib.sha256(content).digest(), b"", summary)
     with pytest.raises(StorageTrouble, match="no file that can be read"):
         await asyncio.to_thread(verify, Folder(store.folder), segment.path, written)

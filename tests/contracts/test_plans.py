@@ -122,7 +122,7 @@ class Watched:
     plans: list[dict[str, Any]] = field(default_factory=list)
 
     @asynccontextmanager
-    async def reading_vectors(self, space_id: UUID, *, seconds: float | None = None) -> AsyncIterator["WatchedSession"]:
+    async def reading_vectors(self, space_id: UUID, *, seconds: float | None = None) -> AsyncIterator[Any]:
         async with self.database.reading_vectors(space_id, seconds=seconds) as trip:
             scope = trip._scope
         async with self.database._pool.connection() as line:
@@ -225,7 +225,7 @@ async def test_the_vector_arm_reads_the_covering_index_of_every_partition_alone(
         for name, bounds in wanted_bounds(loaded).items():
             watched = Watched(loaded.database)
             found = await vectors.search(
-                watched, loaded.space_id, bounds, question, loaded.model, None, 100, 10.0  # type: ignore[arg-type]
+                watched, loaded.space_id, bounds, question, loaded.model, None, 100, 10.0
             )  # fmt: skip
             [plan] = watched.plans
             seen = {node["Relation Name"]: node for node in scans(plan)}
@@ -265,7 +265,7 @@ async def test_the_rows_of_candidates_are_looked_up_by_the_primary_key_in_a_youn
     watched = Watched(young.database)
     question = np.ones(DIM, dtype=np.float32) / np.sqrt(DIM)
     found = await vectors.search(
-        watched, young.space_id, young.bounds(), question, young.model, None, 100, 10.0  # type: ignore[arg-type]
+        watched, young.space_id, young.bounds(), question, young.model, None, 100, 10.0
     )  # fmt: skip
     assert len(found.candidates) == 100
     assert by_key(watched.plans[-1]) == {1}
@@ -296,7 +296,7 @@ async def test_bounds_on_the_time_of_learning_leave_out_later_partitions(loaded:
     watched = Watched(loaded.database)
     bounds = loaded.bounds(before=lower_bound(loaded.began + timedelta(weeks=1)))
     await vectors.search(
-        watched, loaded.space_id, bounds, question, loaded.model, None, 10, 10.0  # type: ignore[arg-type]
+        watched, loaded.space_id, bounds, question, loaded.model, None, 10, 10.0
     )  # fmt: skip
     [plan] = watched.plans
     assert len({node["Relation Name"] for node in scans(plan) if node["Actual Loops"]}) < len(
@@ -375,7 +375,7 @@ async def test_warm_rows_are_read_by_their_indexes_and_hot_partitions_hold_an_em
         for name, bounds in wanted_bounds(loaded).items():
             watched = Watched(loaded.database)
             found = await vectors.search(
-                watched, loaded.space_id, bounds, question, model, known, 100, 10.0  # type: ignore[arg-type]
+                watched, loaded.space_id, bounds, question, model, known, 100, 10.0
             )  # fmt: skip
             [plan] = watched.plans
             where = f"{state}, {name}"

@@ -90,20 +90,21 @@ async def test_what_says_nothing_or_two_things_is_refused_in_a_sentence(
     assert len(await left(caller, user)) == len(house)
 
 
-async def test_a_name_takes_its_entity_and_all_that_mentions_it(
-    caller: httpx.AsyncClient,
-    user: str,
-    remember: Remember,
-    settings: Settings,
-    api: Api,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def linking(api: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
+    """The API, with names linked."""
     monkeypatch.setattr(api.app.state.memories.linker, "_links", "all")
+    return api
+
+
+async def test_a_name_takes_its_entity_and_all_that_mentions_it(
+    caller: httpx.AsyncClient, user: str, remember: Remember, settings: Settings, linking: Api
+) -> None:
     await remember(
         user, "Yesterday I met Gordon Pym at the pier.", "Then Gordon Pym bought a boat.", "The pier is closed.",
         "A gordon pym is no name.",
     )  # fmt: skip
-    await link_all(api, settings, user)
+    await link_all(linking, settings, user)
     await remember(user, "And Gordon Pym sold it.")
     user_id = (await user_row(settings, user))["user_id"]
     entities = "SELECT count(*) FROM memory_trace WHERE user_id = %s AND kind = 'entity'"
@@ -115,17 +116,11 @@ async def test_a_name_takes_its_entity_and_all_that_mentions_it(
 
 
 async def test_of_a_time_no_entity_goes_that_others_mention(
-    caller: httpx.AsyncClient,
-    user: str,
-    remember: Remember,
-    settings: Settings,
-    api: Api,
-    monkeypatch: pytest.MonkeyPatch,
+    caller: httpx.AsyncClient, user: str, remember: Remember, settings: Settings, linking: Api
 ) -> None:
-    monkeypatch.setattr(api.app.state.memories.linker, "_links", "all")
     old = {"occurred_at": "2020-01-01"}
     await remember(user, {"content": "I met Gordon Pym.", **old}, {"content": "Gordon Pym has a boat.", **old})
-    await link_all(api, settings, user)
+    await link_all(linking, settings, user)
     body = await forgotten(caller, user, {"since": "2021-01-01"})
     assert body["counts"]["traces"] == 0
     body = await forgotten(caller, user, {"until": "2021-01-01"})

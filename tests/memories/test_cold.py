@@ -1,7 +1,8 @@
 """Cold traces are read, changed and recognised like any other."""
 
+import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 LONG = " ".join(f"On day {number} we rowed past the lighthouse and counted seals." for number in range(90))
 pytestmark = pytest.mark.xdist_group("cold traces")
-"""One store, from test to test: on one worker."""
+"""Each has a copy of one store: on one worker."""
 
 TEXTS = [
     "The cat sleeps on the kitchen oven.", "We bought a sailing boat.", "Clara plays the cello.", LONG,
@@ -34,14 +35,27 @@ ALL = ["hot", "warm", "cold"]
 
 
 @dataclass
+class Cooled:
+    """A store that nobody serves and whose traces are all cold; what they were ``before``, by their ids."""
+
+    database: str
+    home: Path
+    before: dict[str, dict[str, Any]]
+
+
+@dataclass
 class Store:
     """A served store whose traces are all cold at first."""
 
     caller: httpx.AsyncClient
     settings: Settings
     api: Api
-    ids: list[str]
     before: dict[str, dict[str, Any]]
+
+    @property
+    def ids(self) -> list[str]:
+        """All traces, oldest first."""
+        return list(self.before)
 
     async def get(self, trace_id: str, status: int = 200) -> dict[str, Any]:
         """A trace of nora."""
@@ -87,22 +101,22 @@ class Store:
 COLD = {"bodies": 0, "vectors": 0, "codes": 0, "digests": 1, "removals": 0}
 
 
-@pytest.fixture(scope="module")
-def own(
-    postgres: "SharedPostgres", template: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Settings]:
-    """Settings for a database of this file."""
-    name = f"cold_{uuid4().hex}"
-    yield load_settings(
-        database_url=postgres.create(name, template), redis_url=redis_url, reverie_home=tmp_path_factory.mktemp("home"),
-        database_pool_size=6, memory_links="next", memory_heads="semantic,situation",
+def settings_of(database_url: str, redis_url: str, home: Path) -> Settings:
+    """Settings for a database and its files."""
+    return load_settings(
+        database_url=database_url, redis_url=redis_url, reverie_home=home, database_pool_size=6, memory_links="next",
+        memory_heads="semantic,situation",
     )  # fmt: skip
-    postgres.drop(name)
 
 
 @pytest.fixture(scope="module")
-async def store(own: Settings, embedder: Embedder) -> AsyncIterator[Store]:
+async def cooled(
+    postgres: "SharedPostgres", template: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory,
+    embedder: Embedder,
+) -> AsyncIterator[Cooled]:  # fmt: skip
     """What was remembered long ago, and is cold now."""
+    name, home = f"cooled_{uuid4().hex}", tmp_path_factory.mktemp("home")
+    own = settings_of(postgres.create(name, template), redis_url, home)
     async with serving(own, embedder) as api:
         caller = await api.caller()
         with clock.as_of(NOW - AGES["cold"]):
@@ -114,12 +128,26 @@ async def store(own: Settings, embedder: Embedder) -> AsyncIterator[Store]:
                 role="user",
                 meta={"shelf": 3},
             )
-        rows = Store(caller, own, api, [one["trace_id"] for one in told], {})
-        rows.before = {one: await rows.get(one) for one in rows.ids}
+        rows = Store(caller, own, api, {})
+        before = {one["trace_id"]: await rows.get(one["trace_id"]) for one in told}
         await chill(own)
-        for one in rows.ids:
+        for one in before:
             assert await rows.rows(one) == COLD
-        yield rows
+    yield Cooled(name, home, before)
+    postgres.drop(name)
+
+
+@pytest.fixture
+async def store(
+    cooled: Cooled, postgres: "SharedPostgres", redis_url: str, tmp_path: Path, embedder: Embedder
+) -> AsyncIterator[Store]:
+    """A copy of it for one test, served."""
+    name = f"cold_{uuid4().hex}"
+    shutil.copytree(cooled.home / "objects", tmp_path / "objects")
+    own = settings_of(postgres.create(name, cooled.database), redis_url, tmp_path)
+    async with serving(own, embedder) as api:
+        yield Store(await api.caller(), own, api, cooled.before)
+    postgres.drop(name)
 
 
 def file_of(store: Store) -> Path:
@@ -283,6 +311,8 @@ async def test_a_thawed_trace_that_is_changed_never_cools_to_what_it_said(store:
 
 
 async def test_the_next_run_takes_what_was_changed_out_of_the_file(store: Store) -> None:
+    await store.patch(store.ids[1], content="We sold the yacht.")
+    await store.patch(store.ids[3], salience=0.9)
     outcome = await chill(store.settings, steps=("files",))
     assert outcome.report["files"]["rewritten"] == 1
     left = Counter(one["tier"] for one in (await _page(store)) if one["trace_id"] in store.ids)

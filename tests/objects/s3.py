@@ -1,10 +1,11 @@
 """A server that speaks the S3 protocol on loopback, and how callers find it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
+from tests.faults.proxy import Proxy
 
 BUCKET = "memories"
 KEY, SECRET = "AKIAREVERIETEST", "a-secret-that-is-never-said"
@@ -29,6 +30,16 @@ def s3(s3_server: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> tuple[str
     """The server, with what callers of S3 look for in the environment."""
     reach(monkeypatch, *s3_server)
     return s3_server
+
+
+@pytest.fixture
+async def s3_proxy(s3: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Proxy]:
+    """A proxy before the server, through which it is reached."""
+    standing = Proxy(*s3)
+    await standing.listen()
+    reach(monkeypatch, "127.0.0.1", standing.port)
+    yield standing
+    await standing.stop()
 
 
 def reach(monkeypatch: pytest.MonkeyPatch, host: str, port: int) -> None:

@@ -5,13 +5,13 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from tests.faults.proxy import Proxy
-from tests.objects.s3 import BUCKET, KEY, SECRET, reach
+from tests.objects.s3 import BUCKET, KEY, SECRET
 
 from reverie.objects.store import Missing, Objects, Patience, StorageTrouble, objects_at
 
@@ -20,17 +20,7 @@ CONTENT = os.urandom(2**20)
 
 
 @pytest.fixture
-async def proxy(s3: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Proxy]:
-    """A proxy before the server, through which it is reached."""
-    standing = Proxy(*s3)
-    await standing.listen()
-    reach(monkeypatch, "127.0.0.1", standing.port)
-    yield standing
-    await standing.stop()
-
-
-@pytest.fixture
-async def objects(proxy: Proxy) -> Objects:
+async def objects(s3_proxy: Proxy) -> Objects:
     """The storage behind the proxy, with an object."""
     storage = objects_at(f"s3://{BUCKET}/{uuid4()}", QUICK)
     await asyncio.to_thread(storage.put, "there", CONTENT)
@@ -65,45 +55,45 @@ def works(objects: Objects) -> list[Callable[[], object]]:
     ]
 
 
-async def test_storage_that_is_away(proxy: Proxy, objects: Objects) -> None:
-    async with proxy.refusing():
+async def test_storage_that_is_away(s3_proxy: Proxy, objects: Objects) -> None:
+    async with s3_proxy.refusing():
         for work in works(objects):
             assert "cannot be reached" in await trouble(work)
     assert await asyncio.to_thread(objects.get, "there") == CONTENT
 
 
-async def test_storage_that_hangs(proxy: Proxy, objects: Objects) -> None:
-    with proxy.hanging():
+async def test_storage_that_hangs(s3_proxy: Proxy, objects: Objects) -> None:
+    with s3_proxy.hanging():
         for said in await asyncio.gather(*(trouble(work) for work in works(objects))):
             assert "did not answer in time" in said
     assert await asyncio.to_thread(objects.get, "there") == CONTENT
 
 
-async def test_storage_that_is_slow_is_waited_for(proxy: Proxy, objects: Objects) -> None:
-    with proxy.slow(0.05):
+async def test_storage_that_is_slow_is_waited_for(s3_proxy: Proxy, objects: Objects) -> None:
+    with s3_proxy.slow(0.05):
         assert await asyncio.to_thread(objects.ranges, "there", [(5, 105)]) == [CONTENT[5:105]]
 
 
-async def test_half_an_answer_is_none(proxy: Proxy, objects: Objects) -> None:
+async def test_half_an_answer_is_none(s3_proxy: Proxy, objects: Objects) -> None:
     half = (
         b"HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\nETag: x\r\nLast-Modified: Sun, 22 Nov 2026 00:00:00 GMT\r\n\r\n"
     ) + bytes(1000)
 
     def cut(asked: bytes) -> bytes:
-        asyncio.get_running_loop().call_later(0.1, proxy.cut)
+        asyncio.get_running_loop().call_later(0.1, s3_proxy.cut)
         return half
 
-    with proxy.saying(cut):
+    with s3_proxy.saying(cut):
         await trouble(lambda: objects.get("there"))
         await trouble(lambda: objects.ranges("there", [(0, 5000)]))
 
 
-async def test_a_part_that_is_shorter_than_asked_is_none(proxy: Proxy, objects: Objects) -> None:
+async def test_a_part_that_is_shorter_than_asked_is_none(s3_proxy: Proxy, objects: Objects) -> None:
     part = (
         b"HTTP/1.1 206 Partial Content\r\nContent-Length: 10\r\nContent-Range: bytes 0-9/1048576\r\nETag: x\r\n"
         b"Last-Modified: Sun, 22 Nov 2026 00:00:00 GMT\r\n\r\n0123456789"
     )
-    with proxy.saying(lambda asked: part):
+    with s3_proxy.saying(lambda asked: part):
         await trouble(lambda: objects.ranges("there", [(0, 5000)]))
 
 
@@ -111,9 +101,9 @@ async def test_a_part_that_is_shorter_than_asked_is_none(proxy: Proxy, objects: 
     ("status", "said"),
     [("403 Forbidden", "refuses us"), ("507 Insufficient Storage", "is full"), ("503 Slow Down", "does not answer as")],
 )
-async def test_an_answer_that_is_no(proxy: Proxy, objects: Objects, status: str, said: str) -> None:
+async def test_an_answer_that_is_no(s3_proxy: Proxy, objects: Objects, status: str, said: str) -> None:
     answer = f"HTTP/1.1 {status}\r\nContent-Length: {len(SECRET)}\r\n\r\n{SECRET}".encode()
-    with proxy.saying(lambda asked: answer):
+    with s3_proxy.saying(lambda asked: answer):
         assert said in await trouble(lambda: objects.put("new", b"x"))
 
 
@@ -122,11 +112,11 @@ async def test_no_such_bucket(s3: tuple[str, int]) -> None:
     assert "no such bucket" in await trouble(lambda: storage.put("a", b"x"))
 
 
-async def test_a_torn_upload_leaves_nothing(proxy: Proxy, objects: Objects) -> None:
-    with proxy.slow(0.02):
+async def test_a_torn_upload_leaves_nothing(s3_proxy: Proxy, objects: Objects) -> None:
+    with s3_proxy.slow(0.02):
         uploading = asyncio.create_task(trouble(lambda: objects.put("torn", os.urandom(30 * 2**20))))
         await asyncio.sleep(0.3)
-        async with proxy.refusing():
+        async with s3_proxy.refusing():
             await uploading
     assert await asyncio.to_thread(objects.size, "torn") is None
     assert [path for path, _ in await asyncio.to_thread(lambda: list(objects.paths()))] == ["there"]

@@ -16,18 +16,17 @@ import numpy as np
 import psycopg
 import pytest
 from pgvector import HalfVector, Vector
-from pgvector.psycopg import register_vector_async
-from psycopg import AsyncConnection
 from psycopg_pool import PoolTimeout
 from structlog.testing import CapturingLogger
 from tests.conftest import Api, serving
 from tests.memories.helpers import Fickle, owner, post, rows, run_operation, unit
+from tests.recall.stores import empty_store
 from tests.tiers.rows import add_model
 from tests.waiting import until
 
 from reverie.auth.service import KeyService
 from reverie.core import clock
-from reverie.core.config import Settings, load_settings
+from reverie.core.config import Settings
 from reverie.core.database import Connection, Database, Rows, Trip
 from reverie.core.ids import uuid7s
 from reverie.core.kinds import KINDS
@@ -38,7 +37,6 @@ from reverie.recall.cache import SECONDS
 from reverie.recall.held import Held, Shelf
 from reverie.recall.types import Bounds, Candidate, Found, Key, key_of
 from reverie.tiers.indexes import add_model_indexes
-from reverie.tiers.partitions import ensure_partitions
 
 PAST = datetime(2020, 3, 4, 5, 6, 7, 891_011, tzinfo=UTC)
 WEEK = timedelta(weeks=1)
@@ -167,17 +165,11 @@ def bounds(*users: UUID, **given: Any) -> Bounds:
 
 @pytest.fixture(scope="module")
 async def store(postgres: Any, template: str, worker_id: str) -> AsyncIterator[Store]:
-    name = f"held_{worker_id}"
-    url = postgres.create(name, template)
-    database = Database(load_settings(database_url=url, database_pool_size=3))
-    async with await AsyncConnection.connect(url, autocommit=True) as connection:
-        await register_vector_async(connection)
-        await ensure_partitions(connection, PAST, PAST + 2 * WEEK)
+    async with empty_store(postgres, template, f"held_{worker_id}", PAST) as (connection, database):
         models = {how: await add_model(connection, "held", DIM, how, PAST) for how in ("fp16", "fp32")}
         models["another"] = await add_model(connection, "another", DIM, "fp16", PAST)
         for model in models.values():
             await add_model_indexes(connection, model)
-        await database.open()
         keys = KeyService(database)
         made = Store(
             connection, database, await keys.ensure_space("here"), await keys.ensure_space("elsewhere"), models
@@ -188,8 +180,6 @@ async def store(postgres: Any, template: str, worker_id: str) -> AsyncIterator[S
             await made.write(user, FEW)
         await connection.execute("VACUUM ANALYZE memory_embedding")
         yield made
-    await database.close()
-    postgres.drop(name)
 
 
 @pytest.fixture(params=["fp16", "fp32"])

@@ -9,12 +9,11 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 from pgvector import HalfVector
-from pgvector.psycopg import register_vector_async
-from psycopg import AsyncConnection
 from tests.contracts.test_plans import Watched, nodes, scans
+from tests.recall.stores import empty_store
 from tests.tiers.rows import add_model, add_traces, fetch
 
-from reverie.core.config import Settings, load_settings
+from reverie.core.config import Settings
 from reverie.core.database import Connection, Database
 from reverie.core.ids import lower_bound
 from reverie.embedding.protocol import FloatArray
@@ -25,7 +24,7 @@ from reverie.recall.planner import Mode
 from reverie.recall.types import Bounds, Found, key_of, trace_of
 from reverie.tiers import building, measuring
 from reverie.tiers.indexes import add_model_indexes, bits_name, exact_name, hnsw_prefix
-from reverie.tiers.partitions import ensure_partitions, week_of
+from reverie.tiers.partitions import week_of
 from reverie.tiers.service import TierService
 
 PAST = datetime(2020, 3, 4, 5, tzinfo=UTC)
@@ -80,16 +79,9 @@ def drawn(seed: int, count: int) -> FloatArray:
 
 @pytest.fixture(scope="module")
 async def store(postgres: Any, template: str, worker_id: str) -> AsyncIterator[Store]:
-    name = f"planner_{worker_id}"
-    url = postgres.create(name, template)
-    database = Database(load_settings(database_url=url, database_pool_size=3))
-    async with await AsyncConnection.connect(url, autocommit=True) as owner:
-        await owner.execute("SET synchronous_commit = on")
-        await register_vector_async(owner)
-        await ensure_partitions(owner, PAST, PAST + 2 * WEEK)
+    async with empty_store(postgres, template, f"planner_{worker_id}", PAST) as (owner, database):
         model = await add_model(owner, "searched", DIM, "fp16", PAST)
         await add_model_indexes(owner, model)
-        await database.open()
         made = Store(owner, database, model)
         for n, (user, counts) in enumerate(SIZES.items()):
             for week, count in enumerate(counts):
@@ -105,8 +97,6 @@ async def store(postgres: Any, template: str, worker_id: str) -> AsyncIterator[S
         assert len(built) == 2
         await owner.execute("VACUUM memory_embedding")
         yield made
-    await database.close()
-    postgres.drop(name)
 
 
 @pytest.fixture(params=METHODS)

@@ -10,14 +10,12 @@ from uuid import UUID
 import numpy as np
 import pytest
 from pgvector import HalfVector, Vector
-from pgvector.psycopg import register_vector_async
-from psycopg import AsyncConnection
 from tests.contracts.test_plans import Watched, scans
 from tests.recall.cooling import announce, make_warm
+from tests.recall.stores import empty_store
 from tests.tiers.rows import add_model, add_traces, fetch
 
 from reverie.auth.service import KeyService
-from reverie.core.config import load_settings
 from reverie.core.database import Connection, Database
 from reverie.core.ids import lower_bound
 from reverie.core.kinds import KINDS
@@ -30,7 +28,7 @@ from reverie.recall.indexes import Indexes
 from reverie.recall.types import Bounds, Found, Key, key_of, trace_of
 from reverie.recall.warm import Signs
 from reverie.tiers.indexes import add_model_indexes
-from reverie.tiers.partitions import ensure_partitions, week_of
+from reverie.tiers.partitions import week_of
 
 PAST = datetime(2020, 3, 4, 5, tzinfo=UTC)
 WEEK = timedelta(weeks=1)
@@ -157,25 +155,16 @@ def bounds(*users: UUID, **given: Any) -> Bounds:
 
 @pytest.fixture(scope="module")
 async def store(postgres: Any, template: str, worker_id: str) -> AsyncIterator[Store]:
-    name = f"warm_{worker_id}"
-    url = postgres.create(name, template)
-    database = Database(load_settings(database_url=url, database_pool_size=3))
-    async with await AsyncConnection.connect(url, autocommit=True) as owner:
-        await owner.execute("SET synchronous_commit = on")
-        await register_vector_async(owner)
-        await ensure_partitions(owner, PAST, PAST + 2 * WEEK)
-        await database.open()
+    async with empty_store(postgres, template, f"warm_{worker_id}", PAST) as (owner, database):
         space_id = await KeyService(database).ensure_space("here")
         made = Store(owner, database, space_id, {})
-        for precision in ("fp16",):
-            made.models[precision] = await add_model(owner, "searched", DIM, precision, PAST)
-            await add_model_indexes(owner, made.models[precision])
+        model = made.models["fp16"] = await add_model(owner, "searched", DIM, "fp16", PAST)
+        await add_model_indexes(owner, model)
         for user, counts in SIZES.items():
             for week, count in enumerate(counts):
                 if count:
                     await made.write(user, PAST + week * WEEK, count)
         await owner.execute("VACUUM ANALYZE memory_embedding")
-        model = made.models["fp16"]
         for whose, users in USERS.items():
             for what, given in BOUNDS.items():
                 for n, question in enumerate(QUESTIONS):
@@ -186,8 +175,6 @@ async def store(postgres: Any, template: str, worker_id: str) -> AsyncIterator[S
         table = week_of(PAST).table("memory_embedding")
         made.warm[table] = await make_warm(owner, model, table, large=[(LARGE, 300)])
         yield made
-    await database.close()
-    postgres.drop(name)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def stand_still_at(phase: str) -> None:
             stand_still()
             return bytes(original(self))
 
-        moving._Mover._exchange = locked  # type: ignore[method-assign]
+        setattr(moving._Mover, phase, locked)
         return
 
     async def phased(self: Any, *given: Any) -> Any:

@@ -1,5 +1,6 @@
 """Object storage that fails on demand: a folder, and what the tests put in its way."""
 
+import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,7 +54,7 @@ class Fickle(Folder):
         self._ask()
         return super().paths(prefix)
 
-    def open(self, path: str):  # type: ignore[no-untyped-def]
+    def open(self, path: str) -> io.RawIOBase:
         """As a folder."""
         self._ask()
         return super().open(path)

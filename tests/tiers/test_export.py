@@ -21,8 +21,9 @@ from reverie.core.database import Connection
 from reverie.core.ids import lower_bound
 from reverie.embedding.codes import restore
 from reverie.tiers import export, locks, runs
-from reverie.tiers.export import Exporter, Partition, due, months_between, parts_of, range_of
-from reverie.tiers.locks import Busy
+from reverie.tiers.export import Exporter, due, months_between, parts_of, range_of
+from reverie.tiers.indexes import Partition
+from reverie.tiers.locks import AlreadyMoving
 from reverie.tiers.overview import TierOverview
 from reverie.tiers.partitions import ensure_partitions
 from reverie.tiers.runs import Run
@@ -218,7 +219,7 @@ async def test_an_export_whose_run_has_lost_its_lock_is_left_alone(
 
     async def overtaken(self: Exporter, run: Run, *more: Any) -> Any:
         segments = await write(self, run, *more)
-        with pytest.raises(Busy):
+        with pytest.raises(AlreadyMoving):
             await self.finish(replace(run, connection=another))
         return segments
 

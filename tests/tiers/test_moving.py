@@ -21,7 +21,7 @@ from reverie.embedding.codes import restore, told_by, unpack
 from reverie.memories.model import Model
 from reverie.tiers import building, copying, locks, measuring, moving
 from reverie.tiers.indexes import add_model_indexes, bits_name, exact_name
-from reverie.tiers.locks import Busy
+from reverie.tiers.locks import AlreadyMoving
 from reverie.tiers.moving import Move, Moved, Part, Trace, move, sweep
 from reverie.tiers.partitions import ensure_partitions, week_of
 
@@ -51,6 +51,18 @@ def at_phase(monkeypatch: pytest.MonkeyPatch, phase: str, act: Act, *, before: b
         return result
 
     monkeypatch.setattr(moving._Mover, phase, phased)
+
+
+def before_the_locks(monkeypatch: pytest.MonkeyPatch, act: Act) -> None:
+    """Has something done behind each last look without locks."""
+    original = moving._Mover._catch_up
+
+    async def catch_up(self: Any, connection: Connection) -> None:
+        await original(self, connection)
+        if self.moved.bytes_before:
+            await act()
+
+    monkeypatch.setattr(moving._Mover, "_catch_up", catch_up)
 
 
 async def filled(weeks: Weeks) -> None:
@@ -197,12 +209,9 @@ async def test_what_is_changed_just_before_the_tables_are_locked_is_moved(
     (old,) = await weeks.remember(0, 0)
     expected: dict[str, Any] = {}
     seen: list[Trace] = []
-    original = moving._Mover._catch_up
 
-    async def catch_up(self: Any, connection: Connection) -> None:
-        await original(self, connection)
-        # Behind the last look without locks.
-        if self.moved.bytes_before and not expected:
+    async def act() -> None:
+        if not expected:
             await weeks.remember(0, 0, 2, on=another)
             await weeks.forget(0, old, on=another)
             expected.update(await weeks.seen())
@@ -210,7 +219,7 @@ async def test_what_is_changed_just_before_the_tables_are_locked_is_moved(
     async def changed(_: Connection, traces: Sequence[Trace]) -> None:
         seen.extend(traces)
 
-    monkeypatch.setattr(moving._Mover, "_catch_up", catch_up)
+    before_the_locks(monkeypatch, act)
     moved = await move(weeks.database, replace(await weeks.plan(), changed=changed))
     assert expected
     assert await weeks.seen() == expected
@@ -225,11 +234,10 @@ async def test_many_changes_let_go_of_the_tables_again(
     monkeypatch.setattr(moving, "LEFT", 10)
     tries: list[int] = []
     expected: dict[str, Any] = {}
-    original, last = moving._Mover._catch_up, moving._Mover._last_changes
+    last = moving._Mover._last_changes
 
-    async def catch_up(self: Any, connection: Connection) -> None:
-        await original(self, connection)
-        if self.moved.bytes_before and len(tries) < 2:
+    async def act() -> None:
+        if len(tries) < 2:
             await weeks.remember(0, 0, 4, on=another)
             expected.update(await weeks.seen())
 
@@ -237,7 +245,7 @@ async def test_many_changes_let_go_of_the_tables_again(
         tries.append(self.moved.changed)
         await last(self, connection)
 
-    monkeypatch.setattr(moving._Mover, "_catch_up", catch_up)
+    before_the_locks(monkeypatch, act)
     monkeypatch.setattr(moving._Mover, "_last_changes", last_changes)
     await move(weeks.database, await weeks.plan())
     assert tries == [0, 4, 8]
@@ -412,7 +420,7 @@ async def test_one_moves_at_a_time(weeks: Weeks, monkeypatch: pytest.MonkeyPatch
     before = await weeks.seen()
     plan = await weeks.plan()
     results = await asyncio.gather(*(move(weeks.database, plan) for _ in range(3)), return_exceptions=True)
-    assert sum(isinstance(one, Busy) for one in results) == 2
+    assert sum(isinstance(one, AlreadyMoving) for one in results) == 2
     assert sum(isinstance(one, Moved) for one in results) == 1
     assert await weeks.seen() == before
     assert await weeks.left_over() == NOTHING

@@ -393,10 +393,8 @@ def _is_ours(response: "httpx.Response", document: Any) -> bool:
 def _lines_of(parts: Iterable[bytes]) -> Iterator[bytes]:
     rest = b""
     for part in parts:
-        *whole, rest = (rest + part).splitlines(keepends=True) or [b""]
-        if rest.endswith(b"\n"):
-            whole, rest = [*whole, rest], b""
-        yield from whole
+        *whole, rest = (rest + part).split(b"\n")
+        yield from (line + b"\n" for line in whole)
     if rest:
         yield rest
 

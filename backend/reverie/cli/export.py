@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,11 +17,9 @@ from reverie.cli.client import Broken, connect
 from reverie.cli.exits import Interrupted, Misused, Nothing, Unavailable
 from reverie.cli.options import AsJson, Key, Profile, Url, User, example
 from reverie.cli.output import console, remark, show, show_json
+from reverie.cli.progress import REFRESH, TOLD_EVERY, every
 from reverie.cli.status import size
 from reverie.cli.text import count
-
-REFRESH, TOLD_EVERY = 0.1, 10.0
-"""Seconds between two updates of the bar, and between two lines without a terminal."""
 
 INCOMPLETE = "The export is not whole"
 
@@ -82,19 +79,18 @@ def export(
             raise Interrupted(f"Interrupted. {INCOMPLETE}: {tally.sentence()} had come.") from None
         except Broken as broken:
             raise Unavailable(f"{INCOMPLETE}: {broken}") from None
-        _check(tally)
-    assert tally.end is not None  # noqa: S101 - checked above
+        end = _end(tally)
     if as_json:
-        show_json({"user_id": user, "bytes": tally.bytes, **tally.end})
+        show_json({"user_id": user, "bytes": tally.bytes, **end})
     else:
         told = f"{tally.sentence()} of {user}"
         if output == "-":
             remark(told, style="dim")
         else:
             show(f"{told} in {output}")
-    if tally.end["unreadable"]:
+    if end["unreadable"]:
         raise Nothing(
-            f"The text of {count(tally.end['unreadable'], 'trace')} could not be read from object storage: "
+            f"The text of {count(end['unreadable'], 'trace')} could not be read from object storage: "
             "`reverie tiers status` says why."
         )
 
@@ -116,11 +112,13 @@ def _take(lines: Iterable[bytes], out: BinaryIO, tally: Tally, advance: Advance)
         advance()
 
 
-def _check(tally: Tally) -> None:
+def _end(tally: Tally) -> dict[str, Any]:
+    """The last line; all of what it counts has come."""
     if tally.end is None:
         raise Unavailable(f"{INCOMPLETE}: it ended after {tally.sentence()}. Try again.")
     if tally.end["counts"] != dict(tally.counts):
         raise Unavailable(f"{INCOMPLETE}: its last line counts other lines than had come. Try again.")
+    return tally.end
 
 
 @contextmanager
@@ -151,28 +149,14 @@ def _written(output: str) -> Iterator[BinaryIO]:
 def _progress(tally: Tally) -> Iterator[Advance]:
     """On a terminal a bar over the traces; elsewhere a line every ten seconds. Both on standard error."""
     if not sys.stderr.isatty():
-        yield _every(TOLD_EVERY, lambda: remark(f"{tally.sentence()} …", style="dim"))
+        yield every(TOLD_EVERY, lambda: remark(f"{tally.sentence()} …", style="dim"))
         return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
     columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
         task = bar.add_task(tally.sentence(), total=None)
-        yield _every(
+        yield every(
             REFRESH,
             lambda: bar.update(task, completed=tally.counts["trace"], total=tally.traces, description=tally.sentence()),
         )
-
-
-def _every(seconds: float, do: Callable[[], None]) -> Advance:
-    """Calls ``do``, but not more often than that."""
-    last = time.monotonic()
-
-    def advance() -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= seconds:
-            last = now
-            do()
-
-    return advance

@@ -7,7 +7,7 @@ import typer
 
 from reverie.cli.client import Client, connect
 from reverie.cli.exits import Misused, Nothing
-from reverie.cli.options import AsJson, Key, Profile, TraceIds, Url, User, example
+from reverie.cli.options import AsJson, Key, Profile, TraceIds, Url, User, example, scope_of
 from reverie.cli.output import remark, show, show_json
 from reverie.cli.text import count
 
@@ -53,15 +53,15 @@ def forget(
     Their vectors and links go with them, and what was made of them; a receipt stays, and what is imported again is
     refused.
     """
-    named = {"conversation_id": conversation, "since": since, "until": until, "entity": entity, "query": query}
-    given = {name: value for name, value in named.items() if value is not None}
-    ways = bool(trace) + everything + bool(set(given) & {"since", "until"}) + len(set(given) - {"since", "until"})
-    if ways != 1:
+    scope = scope_of(
+        trace, everything=everything, conversation_id=conversation, since=since, until=until, entity=entity, query=query
+    )
+    if scope is None:
         raise Misused(
             "Say what to forget in one way: --trace ID (as often as needed), --conversation, --since with --until, "
             "--entity, --query or --all."
         )
-    body = {"user_id": user, "scope": given or _scope(trace or []), "reason": reason}
+    body = {"user_id": user, "scope": scope, "reason": reason}
     with connect(url, key, profile) as client:
         if not (dry_run or yes):
             _ask(client, body, user)
@@ -79,12 +79,6 @@ def forget(
     remark(*(DEGRADED[name] for name in answer["degraded"]))
     if not answer["counts"]["traces"]:
         raise Nothing(f"There was nothing of {user} to forget.")
-
-
-def _scope(traces: list[Any]) -> dict[str, Any]:
-    if not traces:
-        return {"all": True}
-    return {"trace_id": str(traces[0])} if len(traces) == 1 else {"trace_ids": [str(one) for one in traces]}
 
 
 def _ask(client: Client, body: dict[str, Any], user: str) -> None:

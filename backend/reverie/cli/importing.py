@@ -18,6 +18,7 @@ from reverie.cli.exits import Failure, Interrupted, Misused, Nothing, Refused, U
 from reverie.cli.lines import Fault, Item, Passed, read
 from reverie.cli.options import AsJson, Key, Profile, Url, example
 from reverie.cli.output import console, remark, show, show_json
+from reverie.cli.progress import REFRESH, TOLD_EVERY, every
 from reverie.cli.text import count
 
 TEXTS = 100
@@ -35,8 +36,8 @@ HELD = 5000
 PERSISTENCE = 120.0
 """Seconds for which a service that is away, or busy, is asked again."""
 
-WINDOW, REFRESH, TOLD_EVERY = 10.0, 0.1, 10.0
-"""Seconds over which the pace is taken, between two updates of the bar, and between two lines without a terminal."""
+WINDOW = 10.0
+"""Seconds over which the pace is taken."""
 
 GZIP = b"\x1f\x8b"
 """How a file begins that is packed (RFC 1952)."""
@@ -315,11 +316,11 @@ def _progress(source: Source, tally: Tally) -> Iterator[Advance]:
     pace = Pace(time.monotonic())
     if not sys.stderr.isatty():
 
-        def tell(now: float, read: int) -> None:
+        def tell(read: int) -> None:
             share = f", {100 * read / source.size:.0f} % read" if source.size else ""
-            remark(f"{_paced(tally, pace.rate(now, tally.done))}{share} …", style="dim")
+            remark(f"{_paced(tally, pace)}{share} …", style="dim")
 
-        yield _every(TOLD_EVERY, tell)
+        yield every(TOLD_EVERY, tell)
         return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -327,29 +328,15 @@ def _progress(source: Source, tally: Tally) -> Iterator[Advance]:
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
         task = bar.add_task(tally.sentence(), total=source.size)
 
-        def draw(now: float, read: int) -> None:
-            bar.update(task, completed=read, description=_paced(tally, pace.rate(now, tally.done)))
+        def draw(read: int) -> None:
+            bar.update(task, completed=read, description=_paced(tally, pace))
 
-        draw(time.monotonic(), 0)
-        yield _every(REFRESH, draw)
-
-
-def _every(seconds: float, do: Callable[[float, int], None]) -> Advance:
-    """Calls ``do`` with the time and the bytes read, but not more often than that."""
-    last = time.monotonic()
-
-    def advance(read: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= seconds:
-            last = now
-            do(now, read)
-
-    return advance
+        draw(0)
+        yield every(REFRESH, draw)
 
 
-def _paced(tally: Tally, rate: float) -> str:
-    return f"{tally.sentence()}, {rate:.0f}/s"
+def _paced(tally: Tally, pace: Pace) -> str:
+    return f"{tally.sentence()}, {pace.rate(time.monotonic(), tally.done):.0f}/s"
 
 
 def _bytes(batch: list[Item]) -> int:

@@ -8,7 +8,7 @@ import typer
 from reverie.cli.client import connect
 from reverie.cli.exits import Nothing, Unavailable
 from reverie.cli.options import AsJson, Cursor, Key, Limit, Profile, Url, User, example
-from reverie.cli.output import remark, rows, show, show_json, table
+from reverie.cli.output import remark, show, show_json, show_page, table
 from reverie.cli.text import count, moment, one_line
 
 UNREADABLE = "(in cold storage, which cannot be read at the moment)"
@@ -108,11 +108,7 @@ def health(url: Url = None, profile: Profile = None, as_json: AsJson = False) ->
 
 
 def _show_page(page: dict[str, Any], made: Any, cells: list[list[Any]], nothing: str, *, as_json: bool) -> None:
-    if as_json:
-        show_json(page)
-    elif cells:
-        show(rows(made, cells))
-        if page["next_cursor"]:
-            remark(f"There are more: --cursor {page['next_cursor']}", style="dim")
+    if as_json or cells:
+        show_page(page, made, cells, as_json=as_json)
     if not cells:
         raise Nothing(nothing)

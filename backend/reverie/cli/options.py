@@ -1,6 +1,6 @@
 """What the commands share: how the service is reached, the example in every help, the options of a list."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
@@ -48,6 +48,20 @@ User = Annotated[str, typer.Option("--user", "-u", help="Whose memory it is.")]
 TraceIds = Annotated[list[UUID] | None, typer.Option("--trace", help="The id of a trace; repeat it for several.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="How many to show.")]
 Cursor = Annotated[str | None, typer.Option("--cursor", help="Go on where the list before ended.")]
+
+
+def scope_of(traces: list[UUID] | None, *, everything: bool, **named: str | None) -> dict[str, Any] | None:
+    """The traces that are meant, as the API takes it; None where that is not said in exactly one way.
+
+    ``named``: what else the API's scope has, of which since and until together are one way.
+    """
+    scope: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    if traces:
+        scope |= {"trace_id": str(traces[0])} if len(traces) == 1 else {"trace_ids": [str(one) for one in traces]}
+    if everything:
+        scope["all"] = True
+    ways = {"time" if name in ("since", "until") else name for name in scope}
+    return scope if len(ways) == 1 else None
 
 
 def example(*commands: str) -> str:

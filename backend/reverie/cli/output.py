@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -74,6 +74,16 @@ def rows(made: "Table", items: Sequence[Sequence[Any]]) -> "Table":
     for item in items:
         made.add_row(*(cell if isinstance(cell, Text) else Text(plain("" if cell is None else cell)) for cell in item))
     return made
+
+
+def show_page(page: Mapping[str, Any], made: "Table", cells: Sequence[Sequence[Any]], *, as_json: bool) -> None:
+    """Prints a page of a list, and how to see the next one."""
+    if as_json:
+        show_json(page)
+        return
+    show(rows(made, cells))
+    if page["next_cursor"]:
+        remark(f"There are more: --cursor {page['next_cursor']}", style="dim")
 
 
 def marked(text: str, found: "re.Pattern[str] | None") -> "Text":

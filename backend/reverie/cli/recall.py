@@ -74,8 +74,9 @@ def recall(
         "until": until,
         "time_window": window,
         "conversation_id": conversation,
+        "tiers": _listed(tiers),
         "explain": explain,
-    } | ({} if tiers is None else {"tiers": _listed(tiers)})
+    }
     with connect(url, key, profile) as client:
         answer = client.post("/memory/recall", asked)
     if as_json:

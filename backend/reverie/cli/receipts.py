@@ -9,7 +9,7 @@ import typer
 from reverie.cli.client import connect
 from reverie.cli.exits import Failure
 from reverie.cli.options import AsJson, Cursor, Key, Limit, Profile, Url, User, example
-from reverie.cli.output import remark, rows, show, show_json, table
+from reverie.cli.output import show, show_json, show_page, table
 from reverie.cli.text import count, moment
 
 commands = typer.Typer(
@@ -42,13 +42,8 @@ def list_receipts(
     """List the receipts of a user, newest first."""
     with connect(url, key, profile) as client:
         page = client.get("/memory/receipts", {"user_id": user, "limit": limit, "cursor": cursor})
-    if as_json:
-        show_json(page)
-        return
     made = table("receipt", "when", "what", "traces", "state", "why", right=("traces",), whole=("receipt",))
-    show(rows(made, [_cells(one) for one in page["items"]]))
-    if page["next_cursor"]:
-        remark(f"There are more: --cursor {page['next_cursor']}", style="dim")
+    show_page(page, made, [_cells(one) for one in page["items"]], as_json=as_json)
 
 
 @commands.command("show", epilog=example("reverie receipts show 01a1fe8b-63e5-7000-b729-3b4816a404b0 --user ann"))

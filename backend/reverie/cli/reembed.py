@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from reverie.cli.exits import Interrupted, Misused, Nothing, Refused, Unavailable
+from reverie.cli.exits import Misused
 from reverie.cli.importing import Pace
 from reverie.cli.options import example
 from reverie.cli.output import console, remark, show
+from reverie.cli.progress import TOLD_EVERY
+from reverie.cli.store import run_on_store, settings_of_store
 from reverie.cli.text import count
-from reverie.core.errors import StartError
 
 if TYPE_CHECKING:
     from reverie.core.config import Settings
@@ -31,9 +32,6 @@ PASSES = {
     "dropping": "Removing vectors",
 }
 """What is done in each state, for a person."""
-
-TOLD_EVERY = 10.0
-"""Seconds between two lines where there is no terminal."""
 
 
 def register(app: typer.Typer) -> None:
@@ -80,34 +78,11 @@ def reembed(
         raise Misused(
             "Say one thing: a new model (--model, --dim, --precision, --embedding-url), --abort, or --drop-old."
         )
-    from reverie.core.config import load_settings
-    from reverie.core.telemetry import configure_logging
-
-    configure_logging("warning")
-    settings = with_store(load_settings(**(wanted if named else {})))
+    settings = settings_of_store("warning", **(wanted if named else {}))
     if abort or drop_old:
         _remove(settings, abort=abort, yes=yes)
     else:
         _change(settings)
-
-
-def with_store(settings: "Settings") -> "Settings":
-    """The settings with the URL of the store that is meant.
-
-    Raises:
-        StartError: there is none.
-    """
-    if settings.database_url is not None:
-        return settings
-    from reverie.embedded.found import running_store
-    from reverie.embedded.home import Home
-
-    url = running_store(Home(settings.reverie_home))
-    if url is None:
-        raise StartError(
-            f"No store runs in {settings.reverie_home}: start `reverie up` in another terminal, or set DATABASE_URL."
-        )
-    return settings.model_copy(update={"database_url": url})
 
 
 def _change(settings: "Settings") -> None:
@@ -190,34 +165,6 @@ def _service(settings: "Settings") -> "ReembeddingService":
 
     database = Database(settings)
     return ReembeddingService(database, TierService(database, settings.memory_hnsw), settings.heads)
-
-
-def run_on_store(work: "Coroutine[Any, Any, T]", interrupted: str) -> T:
-    """What ``work`` returns; its refusals, and a signal, become those of a command."""
-    import psycopg
-
-    from reverie.core import errors
-    from reverie.core.schema import unreachable
-    from reverie.embedded.supervisor import run_until_stopped
-
-    results: list[T] = []
-
-    async def kept() -> None:
-        results.append(await work)
-
-    try:
-        run_until_stopped(kept())
-    except errors.NotFound as error:
-        raise Nothing(error.detail) from None
-    except errors.Unavailable as error:
-        raise Unavailable(error.detail) from None
-    except errors.ReverieError as error:
-        raise Refused(error.detail, error.status) from None
-    except psycopg.OperationalError as error:
-        raise Unavailable(unreachable(error)) from None
-    if not results:
-        raise Interrupted(f"Interrupted. {interrupted}")
-    return results[0]
 
 
 class _Watch:

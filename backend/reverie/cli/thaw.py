@@ -9,7 +9,7 @@ import typer
 
 from reverie.cli.client import Client, connect
 from reverie.cli.exits import Misused, Refused
-from reverie.cli.options import AsJson, Key, Profile, TraceIds, Url, User, example
+from reverie.cli.options import AsJson, Key, Profile, TraceIds, Url, User, example, scope_of
 from reverie.cli.output import console, remark, show, show_json
 from reverie.cli.text import count, moment
 
@@ -46,18 +46,13 @@ def thaw(
 
     Then they are found as quickly as warm ones. A worker does it. Afterwards they cool again by themselves.
     """
-    span = since is not None or until is not None
-    if sum((bool(trace), conversation is not None, span, everything)) != 1:
+    scope = scope_of(trace, everything=everything, conversation_id=conversation, since=since, until=until)
+    if scope is None:
         raise Misused(
             "Say what to thaw: --trace ID (as often as needed), --conversation, --since and --until, or --all."
         )
-    scope: dict[str, Any] = {"conversation_id": conversation, "since": since, "until": until}
-    scope |= {"trace_id": str(trace[0])} if trace and len(trace) == 1 else {}
-    scope |= {"trace_ids": [str(one) for one in trace]} if trace and len(trace) > 1 else {}
-    scope |= {"all": True} if everything else {}
-    body = {"user_id": user, "scope": {name: value for name, value in scope.items() if value is not None}, "days": days}
     with connect(url, key, profile) as client:
-        accepted = client.post("/memory/thaw", body)
+        accepted = client.post("/memory/thaw", {"user_id": user, "scope": scope, "days": days})
         if not wait:
             if as_json:
                 show_json(accepted)

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
@@ -13,8 +12,9 @@ import typer
 from reverie.cli.exits import Misused, Unavailable
 from reverie.cli.options import AsJson, example
 from reverie.cli.output import console, remark, rows, show, show_json, table
-from reverie.cli.reembed import TOLD_EVERY, run_on_store, with_store
+from reverie.cli.progress import TOLD_EVERY, every
 from reverie.cli.status import size, span
+from reverie.cli.store import run_on_store, settings_of_store
 from reverie.cli.text import count, moment
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def run(
     Hot to warm and warm to cold, as a worker does it every night. It works on the store of DATABASE_URL, or on the one
     that `reverie up` runs here, while the service goes on. Broken off at any moment, the next run goes on from there.
     """
-    settings, wanted = _settings(), _moment(as_of)
+    settings, wanted = settings_of_store("error"), _moment(as_of)
     if wanted is not None:
         from reverie.core.errors import Invalid
         from reverie.tiers.runs import refuse_other_time
@@ -112,7 +112,7 @@ def status(as_of: AsOf = None, as_json: AsJson = False) -> None:
 
     Also how the last run went, and files that are damaged or missing.
     """
-    settings, wanted = _settings(), _moment(as_of)
+    settings, wanted = settings_of_store("error"), _moment(as_of)
 
     async def work() -> "Tiers":
         async with _store(settings) as (_, overview):
@@ -139,7 +139,7 @@ def resume(as_json: AsJson = False) -> None:
 
 
 def _control(what: str, as_json: bool, done: str, before: str) -> None:
-    settings = _settings()
+    settings = settings_of_store("error")
 
     async def work() -> bool:
         async with _store(settings) as (runs, _):
@@ -150,14 +150,6 @@ def _control(what: str, as_json: bool, done: str, before: str) -> None:
         show_json({"paused": what == "pause", "changed": changed})
     else:
         show(done if changed else before)
-
-
-def _settings() -> "Settings":
-    from reverie.core.config import load_settings
-    from reverie.core.telemetry import configure_logging
-
-    configure_logging("error")
-    return with_store(load_settings())
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -283,16 +275,8 @@ def _damaged(found: Mapping[str, Any]) -> Iterator[str]:
 @contextmanager
 def _progress() -> Iterator[Tell]:
     """On a terminal a bar for the step that goes on; elsewhere a line every ten seconds. Both on standard error."""
-    last = float("-inf")
     if not sys.stderr.isatty():
-
-        def tell(now: "Progress") -> None:
-            nonlocal last
-            if time.monotonic() - last >= TOLD_EVERY:
-                last = time.monotonic()
-                remark(f"{_sentence(now)} …", style="dim")
-
-        yield tell
+        yield every(TOLD_EVERY, lambda now: remark(f"{_sentence(now)} …", style="dim"), at_once=True)
         return
     from rich import progress
 

@@ -10,7 +10,7 @@ file lies: it is written to and read from what behaves like a file.
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
 import numpy as np
@@ -48,6 +48,9 @@ Table: TypeAlias = Any
 _TEXTS = ("user", "kind", "role", "speaker", "conversation_id", "external_id", "language")
 _REPEATED = ("user_id", *_TEXTS, "happened_at")
 """Columns whose values come again, so that a dictionary pays."""
+
+_WORD = "words.list.element"
+"""What Parquet calls the column of single words."""
 
 
 class Damaged(Exception):  # noqa: N818 - a finding, not a fault of ours
@@ -111,12 +114,13 @@ def ids_column(ids: Ids | Sequence[UUID]) -> Any:
 
 def ids_of(column: Any) -> Ids:
     """The uuids of a column without nulls, without a copy where it lies in one piece."""
-    return np.frombuffer(_raw(_whole(column), 16), dtype="S16")
+    return np.frombuffer(_raw(one_array(column), 16), dtype="S16")
 
 
 def as_id(one: UUID) -> np.bytes_:
     """One uuid as :data:`Ids` have it."""
-    return np.frombuffer(one.bytes, dtype="S16")[0]  # type: ignore[no-any-return]
+    found: np.bytes_ = np.frombuffer(one.bytes, dtype="S16")[0]
+    return found
 
 
 def as_ids(many: Iterable[UUID]) -> Ids:
@@ -126,7 +130,7 @@ def as_ids(many: Iterable[UUID]) -> Ids:
 
 def uuids_of(column: Any) -> list[UUID]:
     """The uuids of a column without nulls, one by one."""
-    raw = bytes(_raw(_whole(column), 16))
+    raw = bytes(_raw(one_array(column), 16))
     return [UUID(bytes=raw[at : at + 16]) for at in range(0, len(raw), 16)]
 
 
@@ -145,7 +149,7 @@ def vectors_of(column: Any) -> tuple[SignedBytes, Mask | None]:
 
     Without a copy where the column lies in one piece; rows without a vector hold what was there before.
     """
-    array = _whole(column)
+    array = one_array(column)
     dim = array.type.byte_width
     numbers = np.frombuffer(_raw(array, dim), dtype=np.int8).reshape(len(array), dim)
     if array.null_count == 0:
@@ -154,13 +158,18 @@ def vectors_of(column: Any) -> tuple[SignedBytes, Mask | None]:
     return numbers, there
 
 
-def _whole(column: Any) -> Any:
+def one_array(column: Any) -> Any:
     """A column as one array of its stored type."""
     if isinstance(column, pa.ChunkedArray):
         column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         if isinstance(column, pa.ChunkedArray):
             column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     return column.storage if isinstance(column.type, pa.BaseExtensionType) else column
+
+
+def sixteen(one: bytes) -> bytes:
+    """The bytes of an element of :data:`Ids`, which leaves out zeros at the end."""
+    return bytes(one).ljust(16, b"\x00")
 
 
 def _raw(array: Any, width: int) -> memoryview:
@@ -186,13 +195,26 @@ class Summary:
     upper: UUID
 
 
+class Sink(Protocol):
+    """What a file is written to."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    def write(self, data: Any, /) -> int: ...
+
+    def flush(self) -> None: ...
+
+    def tell(self) -> int: ...
+
+
 class Writer:
-    """Writes one file, a row group at a time; ``sink`` needs ``write``, ``flush``, ``tell`` and ``closed``.
+    """Writes one file, a row group at a time.
 
     Not for several threads. Rows come in the order of :data:`KEYS`, as tables with the columns of the layout.
     """
 
-    def __init__(self, sink: IO[bytes], layout: Layout) -> None:
+    def __init__(self, sink: Sink, layout: Layout) -> None:
         self._schema = layout.schema()
         self._sink = sink
         self._file = pq.ParquetWriter(
@@ -200,10 +222,8 @@ class Writer:
             self._schema,
             compression="zstd",
             # Vectors pack as well at 1 as at 9; the rest at 9 would make it 1 % smaller and take twice as long.
-            compression_level={
-                path: 1 if path in VECTORS else 3 for path in (*_leaves(self._schema), "words.list.element")
-            },
-            use_dictionary=[*_REPEATED, "words.list.element"],
+            compression_level={_WORD if name == "words" else name: 1 if name in VECTORS else 3 for name in COLUMNS},
+            use_dictionary=[*_REPEATED, _WORD],
             # A dictionary that is given up within a group cannot be read as one: it is as large as it has to be.
             dictionary_pagesize_limit=2 * FILE_BYTES,
             write_statistics=["user_id", "trace_id", "created_at", "happened_at"],
@@ -293,7 +313,7 @@ class Writer:
         same_user = users[1:] == users[:-1]
         same = same_user & (traces[1:] == traces[:-1])
         fits = (users[1:] > users[:-1]) | same_user & (traces[1:] > traces[:-1]) | same & (pieces[1:] > pieces[:-1])
-        first, last = (_sixteen(users[0]), _sixteen(traces[0])), (_sixteen(users[-1]), _sixteen(traces[-1]))
+        first, last = (sixteen(users[0]), sixteen(traces[0])), (sixteen(users[-1]), sixteen(traces[-1]))
         if not fits.all() or (self._last is not None and first < self._last):
             raise ValueError("Rows of a cold file must be ordered by user, trace and piece.")
         self._traces += int((~same).sum()) + (first != self._last)
@@ -301,7 +321,7 @@ class Writer:
         self._last = last
         self._users = (self._users[0] if self._users else first[0], last[0])
         ordered = np.sort(traces)
-        lower, upper = _sixteen(ordered[0]), _sixteen(ordered[-1])
+        lower, upper = sixteen(ordered[0]), sixteen(ordered[-1])
         self._ids = (min(self._ids[0], lower), max(self._ids[1], upper)) if self._ids else (lower, upper)
 
     def _flush(self) -> None:
@@ -310,15 +330,6 @@ class Writer:
         group = pa.concat_tables(self._waiting).combine_chunks()
         self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
         self._file.write_table(group, row_group_size=GROUP_ROWS)
-
-
-def _leaves(schema: Any) -> list[str]:
-    return [name for name in schema.names if name != "words"]
-
-
-def _sixteen(one: bytes) -> bytes:
-    """The bytes of an element of an S16 array, which leaves out zeros at the end."""
-    return bytes(one).ljust(16, b"\x00")
 
 
 def _changes(table: Table) -> Mask:
@@ -362,7 +373,7 @@ class Reader:
             self._file = pq.ParquetFile(
                 source,
                 metadata=metadata,
-                read_dictionary=["words.list.element"],
+                read_dictionary=[_WORD],
                 page_checksum_verification=True,
                 pre_buffer=False,
             )
@@ -376,21 +387,14 @@ class Reader:
         """Closes the file and its source."""
         self._file.close(force=True)
 
-    def groups_of(
-        self,
-        user_id: UUID,
-        lower: UUID | None = None,
-        upper: UUID | None = None,
-        wanted: Collection[UUID] | None = None,
-    ) -> list[int]:
-        """The row groups that may hold rows of a user, of ids from ``lower`` to below ``upper``, or ``wanted``."""
+    def groups_of(self, user_id: UUID, upper: UUID | None = None, wanted: Collection[UUID] | None = None) -> list[int]:
+        """The row groups that may hold rows of a user, of ids below ``upper``, or ``wanted``."""
         user = user_id.bytes
         ids = None if wanted is None else sorted(one.bytes for one in wanted)
         return [
             group.number
             for group in self.groups
             if group.first_user <= user <= group.last_user
-            and (lower is None or group.upper >= lower.bytes)
             and (upper is None or group.lower < upper.bytes)
             and (ids is None or any(group.lower <= one <= group.upper for one in ids))
         ]
@@ -410,28 +414,6 @@ class Reader:
             if table.num_rows != self.groups[group].rows:
                 raise Damaged("a row group has lost rows")
             return table
-
-    def read_user(
-        self,
-        user_id: UUID,
-        columns: Collection[str],
-        lower: UUID | None = None,
-        upper: UUID | None = None,
-    ) -> Iterator[Table]:
-        """The rows of a user, a table a row group; ``user_id`` and ``trace_id`` are read besides."""
-        for group in self.groups_of(user_id, lower, upper):
-            table = self.read(group, {*columns, "user_id", "trace_id"})
-            begin, end = rows_of(ids_of(table["user_id"]), user_id)
-            if begin == end:
-                continue
-            table = table.slice(begin, end - begin)
-            if lower is not None or upper is not None:
-                ids = ids_of(table["trace_id"])
-                first = 0 if lower is None else int(np.searchsorted(ids, as_id(lower)))
-                last = len(ids) if upper is None else int(np.searchsorted(ids, as_id(upper)))
-                table = table.slice(first, max(0, last - first))
-            if table.num_rows:
-                yield table
 
     def read_traces(self, user_id: UUID, wanted: Collection[UUID], columns: Collection[str] = COLUMNS) -> Table | None:
         """The rows of these traces of a user, or None; only row groups that may hold one are read."""
@@ -472,7 +454,7 @@ class Reader:
     def _without_dictionary(self, group: int, names: list[str]) -> Table:
         plain = pq.ParquetFile(self._source, page_checksum_verification=True, pre_buffer=False)
         table = plain.read_row_group(group, columns=names, use_threads=False)
-        words = _whole(table["words"])
+        words = one_array(table["words"])
         encoded = pa.ListArray.from_arrays(words.offsets, words.values.dictionary_encode(), mask=words.is_null())
         return table.set_column(names.index("words"), "words", encoded)
 

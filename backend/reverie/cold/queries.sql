@@ -153,9 +153,6 @@ RETURNING id
 -- name: removed
 DELETE FROM cold_removal WHERE segment_id = %s AND trace_id = ANY (%s)
 
--- name: checked
-UPDATE cold_segment SET damage = %s, checked_at = %s WHERE id = %s AND path = %s
-
 -- name: left
 SELECT count(*) FROM cold_removal r JOIN cold_segment s ON s.id = r.segment_id
 WHERE s.damage IS DISTINCT FROM %s AND (%s::uuid IS NULL OR r.user_id = %s::uuid)

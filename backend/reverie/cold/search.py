@@ -8,7 +8,7 @@ million rows some 200 MB. What was read says itself how rare a word is, so that 
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -224,9 +224,7 @@ def cosines(numbers: SignedBytes, vector: FloatArray) -> Scores:
 
 def _look_for_words(column: Any, wanted: Wanted) -> tuple[list[Posting], list[Places]]:
     """Rows and how often, for each term; rows for each phrase. Each term is one number in the group's dictionary."""
-    lists = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    if isinstance(lists, pa.ChunkedArray):
-        lists = pa.concat_arrays(lists.chunks)
+    lists = files.one_array(column)
     offsets = lists.offsets.to_numpy().astype(np.int64)
     begin, end = int(offsets[0]), int(offsets[-1])
     offsets -= begin
@@ -378,7 +376,7 @@ class Scan:
     def _hit(self, row: int, score: float) -> Hit:
         return Hit(
             self._wanted.user_ids[self._users[row]],
-            UUID(bytes=bytes(self._ids[row]).ljust(16, b"\x00")),
+            UUID(bytes=files.sixteen(self._ids[row])),
             self._segments[self._files[row]],
             score,
             int(self._heads[row]),
@@ -436,17 +434,15 @@ def search(segments: Sequence[Segment], wanted: Wanted, halt: Halt, threads: int
     only = None if wanted.only is None else np.sort(files.as_ids(wanted.only))
 
     def share(worker: int) -> list[tuple[int, int, Part]]:
-        try:
-            return list(_read(segments, wanted, only, halt, damaged, worker, workers))
-        except BaseException:
-            halt.now()
-            raise
+        return list(_read(segments, wanted, only, halt, damaged, worker, workers))
 
     if workers == 1:
         shares = [share(0)]
     else:
         with ThreadPoolExecutor(workers, thread_name_prefix="cold") as pool:
             under_way = [pool.submit(share, worker) for worker in range(workers)]
+            if any(one.exception() is not None for one in wait(under_way, return_when=FIRST_EXCEPTION).done):
+                halt.now()
         # Whoever failed has ended the others, who say that they are too late.
         faults = [error for one in under_way if (error := one.exception()) is not None]
         if faults:

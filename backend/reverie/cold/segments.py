@@ -6,7 +6,7 @@ import secrets
 import struct
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import IO, Any, Final, Self
@@ -15,7 +15,7 @@ from uuid import UUID
 import numpy as np
 
 from reverie.cold import digest
-from reverie.cold.files import Damaged, Ids, Layout, Reader, Summary, Table, Writer, ids_of
+from reverie.cold.files import KEYS, Damaged, Ids, Layout, Reader, Summary, Table, Writer, ids_of
 from reverie.core.database import Row
 from reverie.objects.store import Missing, Objects, StorageTrouble
 
@@ -53,10 +53,6 @@ class Segment:
     def of(cls, row: Row) -> Self:
         """The segment of a row that has its columns in this order."""
         return cls(*row)
-
-    def holds(self, user_id: UUID) -> bool:
-        """Whether it may hold traces of a user."""
-        return self.first_user <= user_id <= self.last_user
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +121,7 @@ class Draft:
         with _room():
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close
         self._sink = _Hashed(self._file)
-        self._writer = Writer(self._sink, layout)  # type: ignore[arg-type]
+        self._writer = Writer(self._sink, layout)
         self._keys = hashlib.sha256()
         self._with_digests = digests
         self.digests: list[Digests] = []
@@ -177,17 +173,15 @@ def verify(objects: Objects, path: str, written: Written) -> None:
     if (size, checksum) != (written.size, written.checksum):
         raise StorageTrouble(f"Object storage ({objects.name}) gave back other bytes than were written.")
     keys = hashlib.sha256()
-    source = objects.open(path)
-    try:
-        reader = Reader(source)
-        for group in reader.groups:
-            _add_keys(keys, reader.read(group.number, ("user_id", "trace_id", "piece")))
-        if reader.rows != written.summary.rows or keys.digest() != written.keys:
-            raise StorageTrouble(f"Object storage ({objects.name}) gave back other rows than were written.")
-    except Damaged:
-        raise StorageTrouble(f"Object storage ({objects.name}) gave back no file that can be read.") from None
-    finally:
-        source.close()
+    with closing(objects.open(path)) as source:
+        try:
+            reader = Reader(source)
+            for group in reader.groups:
+                _add_keys(keys, reader.read(group.number, KEYS))
+        except Damaged:
+            raise StorageTrouble(f"Object storage ({objects.name}) gave back no file that can be read.") from None
+    if reader.rows != written.summary.rows or keys.digest() != written.keys:
+        raise StorageTrouble(f"Object storage ({objects.name}) gave back other rows than were written.")
 
 
 def fingerprint(objects: Objects, path: str) -> tuple[int, bytes]:
@@ -211,16 +205,20 @@ def open_segment(objects: Objects, segment: Segment) -> Reader:
         Damaged: it has another size, or cannot be read.
         StorageTrouble: nobody knows.
     """
-    source = objects.open(segment.path)
-    try:
+    with ExitStack() as opened:
+        source = opened.enter_context(closing(objects.open(segment.path)))
         size = source.seek(0, 2)
         if size != segment.size:
-            raise Damaged(f"it has {size} bytes in place of {segment.size}")  # noqa: TRY301
+            raise Damaged(other_size(size, segment.size))
         source.seek(0)
-        return Reader(source)
-    except BaseException:
-        source.close()
-        raise
+        reader = Reader(source)
+        opened.pop_all()
+    return reader
+
+
+def other_size(size: int, written: int) -> str:
+    """What is wrong with a file of another size than was written."""
+    return f"it has {size} bytes in place of {written}"
 
 
 def look(objects: Objects, segment: Segment, *, deep: bool) -> str | None:
@@ -246,18 +244,12 @@ def rewrite(objects: Objects, segment: Segment, gone: Ids) -> Draft:
     Raises:
         Missing, Damaged, StorageTrouble
     """
-    reader = open_segment(objects, segment)
-    try:
-        draft = Draft(reader.layout, digests=False)
-        try:
-            for table in reader.read_rest(gone):
-                draft.write(table)
-        except BaseException:
-            draft.close()
-            raise
-        return draft
-    finally:
-        reader.close()
+    with closing(open_segment(objects, segment)) as reader, ExitStack() as begun:
+        draft = begun.enter_context(closing(Draft(reader.layout, digests=False)))
+        for table in reader.read_rest(gone):
+            draft.write(table)
+        begun.pop_all()
+    return draft
 
 
 def texts(objects: Objects, segment: Segment, wanted: dict[UUID, list[UUID]]) -> dict[tuple[UUID, UUID], str]:
@@ -267,15 +259,12 @@ def texts(objects: Objects, segment: Segment, wanted: dict[UUID, list[UUID]]) ->
         Missing, Damaged, StorageTrouble
     """
     found: dict[tuple[UUID, UUID], str] = {}
-    reader = open_segment(objects, segment)
-    try:
+    with closing(open_segment(objects, segment)) as reader:
         for user_id, trace_ids in wanted.items():
             table = reader.read_traces(user_id, trace_ids, ("content",))
             if table is not None:
                 rows = zip(table["trace_id"].to_pylist(), table["content"].to_pylist(), strict=True)
                 found.update({(user_id, trace_id): text for trace_id, text in rows if text is not None})
-    finally:
-        reader.close()
     return found
 
 
@@ -286,11 +275,8 @@ def rows(objects: Objects, segment: Segment, user_id: UUID, trace_id: UUID) -> T
         Missing, StorageTrouble
         Damaged: also where there is none.
     """
-    reader = open_segment(objects, segment)
-    try:
+    with closing(open_segment(objects, segment)) as reader:
         table = reader.read_traces(user_id, [trace_id])
-    finally:
-        reader.close()
     if table is None:
         raise Damaged("it lacks a trace")
     return table

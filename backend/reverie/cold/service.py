@@ -136,8 +136,8 @@ class ColdService:
         missed = await self._read_contents(space_id, keys, found)
         if missed:
             # Rewritten between the look at its row and the look at its file.
-            again = await self._read_contents(space_id, missed, found)
-            found.complete = found.complete and not again
+            missed = await self._read_contents(space_id, missed, found)
+            found.complete = found.complete and not missed
         return found
 
     async def rows(self, space_id: UUID, key: Key) -> tuple[Segment, Table] | None:
@@ -298,14 +298,30 @@ class ColdService:
         for segment in [Segment.of(row) for row in await cursor.fetchall()]:
             if await stop():
                 return report
-            damage = await self._blocking(partial(files_of.look, self.objects, segment, deep=deep))
-            await connection.execute(SQL["checked"], (damage, now(), segment.id, segment.path))
+            damage = await self._look(connection, segment, deep=deep)
             report.segments += 1
             if damage is not None:
                 report.damaged[segment.id] = damage
         if deep:
             report.strays = await self._strays(connection)
         return report
+
+    async def damage_of(self, connection: Connection, segment_id: UUID) -> str | None:
+        """What is wrong with the file of a segment, every byte of which is read, or None; it is noted.
+
+        Raises:
+            StorageTrouble: the storage cannot be asked.
+        """
+        segment = await self._segment(connection, segment_id)
+        return MISSING if segment is None else await self._look(connection, segment, deep=True)
+
+    async def _look(self, connection: Connection, segment: Segment, *, deep: bool) -> str | None:
+        damage = await self._blocking(partial(files_of.look, self.objects, segment, deep=deep))
+        await self._note_damage(connection, segment, damage)
+        return damage
+
+    async def _note_damage(self, connection: Connection, segment: Segment, damage: str | None) -> None:
+        await connection.execute(SQL["note_damage"], (damage, now(), segment.id, segment.path))
 
     async def _strays(self, connection: Connection) -> list[str]:
         # Listed before it is asked who names them: what is written is noted first.
@@ -324,11 +340,11 @@ class ColdService:
             draft = await self._blocking(partial(files_of.rewrite, self.objects, segment, as_ids(gone)))
         except Missing:
             # It holds nothing now; the removals stay, should somebody bring it back.
-            await connection.execute(SQL["checked"], (MISSING, now(), segment.id, segment.path))
+            await self._note_damage(connection, segment, MISSING)
             report.broken.append(f"{segment.path} is missing.")
             return
         except Damaged as damage:
-            await connection.execute(SQL["checked"], (str(damage), now(), segment.id, segment.path))
+            await self._note_damage(connection, segment, str(damage))
             report.broken.append(f"{segment.path} cannot be rewritten: {damage}.")
             return
         except StorageTrouble as trouble:

@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
@@ -74,40 +75,35 @@ class ExportService:
         return _Export(self._database, self._focus, self._cold, space_id, user_id, user, vectors).lines()
 
 
+@dataclass(slots=True)
 class _Export:
-    """One export on its way."""
+    """One export on its way; ``counts``: lines by record so far, ``unreadable``: traces of them without their text."""
 
-    def __init__(
-        self, database: Database, focus: Focus, cold: ColdService, space_id: UUID, user_id: UUID, user: str,
-        vectors: bool,
-    ) -> None:  # fmt: skip
-        self._database = database
-        self._focus = focus
-        self._cold = cold
-        self._space_id = space_id
-        self._user_id = user_id
-        self._user = user
-        self._vectors = vectors
-        self._counts: Counter[str] = Counter()
-        self._unreadable = 0
+    database: Database
+    focus: Focus
+    cold: ColdService
+    space_id: UUID
+    user_id: UUID
+    user: str
+    vectors: bool
+    counts: Counter[str] = field(default_factory=Counter)
+    unreadable: int = 0
 
     async def lines(self) -> AsyncIterator[bytes]:
         """All of it."""
         try:
-            yield _line(
-                "export", {"format": FORMAT, "user_id": self._user, "at": clock.now(), "vectors": self._vectors}
-            )
+            yield _line("export", {"format": FORMAT, "user_id": self.user, "at": clock.now(), "vectors": self.vectors})
             async for part in self._parts():
                 yield part
         except PASSING as error:
             log.warning("export broken off", error=type(error).__name__, reason=reason(error))
             yield _line("fault", {"detail": BROKEN_OFF})
         else:
-            yield _line("end", {"counts": dict(self._counts), "unreadable": self._unreadable})
+            yield _line("end", {"counts": dict(self.counts), "unreadable": self.unreadable})
 
     async def _parts(self) -> AsyncIterator[bytes]:
-        async with self._database.reading(self._space_id) as session:
-            row = await repository.user(session, self._user_id)
+        async with self.database.reading(self.space_id) as session:
+            row = await repository.user(session, self.user_id)
         if row is not None:
             yield self._counted("user", [dict(zip(USER, row, strict=True))])
         async for part in self._traces():
@@ -115,7 +111,7 @@ class _Export:
         for pages in (EDGES, *OTHERS):
             async for part in self._others(pages):
                 yield part
-        focused = await self._focus.read([self._user_id])
+        focused = await self.focus.read([self.user_id])
         if focused.keys or focused.degraded:
             ids = None if focused.degraded else [trace_id for _, trace_id in focused.keys]
             yield self._counted("focus", [{"trace_ids": ids}])
@@ -123,16 +119,16 @@ class _Export:
     async def _traces(self) -> AsyncIterator[bytes]:
         after = UUID(int=0)
         while True:
-            async with self._database.reading(self._space_id) as session:
+            async with self.database.reading(self.space_id) as session:
                 rows = await repository.traces(
-                    session, self._user_id, after, VECTORS_PAGE if self._vectors else PAGE, PAGE_CHARACTERS
+                    session, self.user_id, after, VECTORS_PAGE if self.vectors else PAGE, PAGE_CHARACTERS
                 )
             if not rows:
                 return
             after = rows[-1][0]
             found = [dict(zip(TRACE, row, strict=True)) for row in rows]
             standing = await self._with_content(found)
-            if self._vectors:
+            if self.vectors:
                 await self._add_vectors(standing)
             if standing:
                 yield self._counted("trace", standing)
@@ -144,27 +140,27 @@ class _Export:
         gone = set[UUID]()
         missing = [trace_id for trace_id in without if trace_id not in contents]
         if missing:
-            async with self._database.reading(self._space_id) as session:
-                still = await repository.still(session, self._user_id, missing)
+            async with self.database.reading(self.space_id) as session:
+                still = await repository.still(session, self.user_id, missing)
             contents |= {trace_id: content for trace_id, content in still.items() if content is not None}
             gone = set(missing) - set(still)
         standing = [trace for trace in found if trace["trace_id"] not in gone]
         for trace in standing:
-            trace["user_id"], trace["salience"] = self._user, round(trace["salience"], 6)
+            trace["user_id"], trace["salience"] = self.user, round(trace["salience"], 6)
             if trace["content"] is None:
                 trace["content"] = contents.get(trace["trace_id"])
-                self._unreadable += trace["content"] is None
+                self.unreadable += trace["content"] is None
         return standing
 
     async def _cold_contents(self, trace_ids: Sequence[UUID]) -> dict[UUID, str]:
-        found = await self._cold.contents(self._space_id, [(self._user_id, trace_id) for trace_id in trace_ids])
+        found = await self.cold.contents(self.space_id, [(self.user_id, trace_id) for trace_id in trace_ids])
         return {trace_id: text for (_, trace_id), text in found.texts.items()}
 
     async def _add_vectors(self, standing: Sequence[dict[str, Any]]) -> None:
         ids = [trace["trace_id"] for trace in standing]
-        async with self._database.reading(self._space_id) as session:
-            held = await repository.vectors(session, self._user_id, ids)
-            cold = await repository.segments_of(session, self._user_id, ids) if ids else {}
+        async with self.database.reading(self.space_id) as session:
+            held = await repository.vectors(session, self.user_id, ids)
+            cold = await repository.segments_of(session, self.user_id, ids) if ids else {}
         by_trace = defaultdict[UUID, list[dict[str, Any]]](list)
         for one in held:
             by_trace[one.trace_id].append(
@@ -179,13 +175,13 @@ class _Export:
     async def _add_cold_vectors(self, away: Mapping[UUID, UUID], by_trace: dict[UUID, list[dict[str, Any]]]) -> None:
         """Adds those out of files; of a file that cannot be read there are none."""
         ids = sorted(away, key=lambda one: one.int)
-        segments = await self._cold.segments(self._space_id, [self._user_id], ids[0], UUID(int=ids[-1].int + 1))
+        segments = await self.cold.segments(self.space_id, [self.user_id], ids[0], UUID(int=ids[-1].int + 1))
         for segment in segments:
             wanted = [trace_id for trace_id in ids if away[trace_id] == segment.id]
             if not wanted:
                 continue
             try:
-                found = await asyncio.to_thread(_read_vectors, self._cold, segment, self._user_id, wanted)
+                found = await asyncio.to_thread(_read_vectors, self.cold, segment, self.user_id, wanted)
             except (Damaged, StorageTrouble) as trouble:
                 log.warning("cold vectors not exported", segment=str(segment.id), trouble=str(trouble))
                 continue
@@ -195,8 +191,8 @@ class _Export:
     async def _others(self, pages: Pages) -> AsyncIterator[bytes]:
         after: Sequence[Any] = pages.first
         while True:
-            async with self._database.reading(self._space_id) as session:
-                rows = await repository.page(session, pages, self._space_id, self._user_id, after)
+            async with self.database.reading(self.space_id) as session:
+                rows = await repository.page(session, pages, self.space_id, self.user_id, after)
             if rows:
                 yield self._counted(pages.record, [dict(zip(pages.columns, row, strict=True)) for row in rows])
             if len(rows) < pages.rows:
@@ -204,7 +200,7 @@ class _Export:
             after = rows[-1][: len(pages.first)]
 
     def _counted(self, record: str, items: Sequence[dict[str, Any]]) -> bytes:
-        self._counts[record] += len(items)
+        self.counts[record] += len(items)
         return b"".join(_line(record, item) for item in items)
 
 

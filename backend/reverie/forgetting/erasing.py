@@ -7,6 +7,7 @@ again by the tombstones of the receipt: whatever of them still has a trace is st
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -46,22 +47,22 @@ class Eraser:
         Raises:
             TryLater: there is more than one attempt takes, or a file still holds some of it.
         """
-        assert held.user_id is not None  # noqa: S101 - operations of this kind have a user
+        space_id, user_id, receipt_id = held.space_id, held.whose, held.id
         end, after, removed = time.monotonic() + SHIFT_SECONDS, _FIRST, 0
         while True:
             began = time.monotonic()
-            ids = await self._next(held.space_id, held.user_id, held.id, after)
+            ids = await self._next(space_id, user_id, receipt_id, after)
             if not ids:
                 break
-            await again(lambda ids=ids: self._part(held, ids))  # type: ignore[misc]
-            await self._focus.remove(held.user_id, ids)
+            await again(partial(self._part, space_id, user_id, ids))
+            await self._focus.remove(user_id, ids)
             after, removed = ids[-1], removed + len(ids)
             if time.monotonic() > end:
                 raise TryLater("There is more to be removed.")
             await asyncio.sleep(REST * (time.monotonic() - began))
-        await self._out_of_files(held)
-        async with self._database.writing(held.space_id) as session:
-            await repository.finish_receipt(session, held.user_id, held.id, clock.now())
+        await self._out_of_files(space_id, user_id, receipt_id)
+        async with self._database.writing(space_id) as session:
+            await repository.finish_receipt(session, user_id, receipt_id, clock.now())
         return {"removed": removed}
 
     async def finish_left(self) -> None:
@@ -76,29 +77,21 @@ class Eraser:
         async with self._database.reading(space_id, seconds=REMOVE_SECONDS) as session:
             return await repository.next_hidden(session, user_id, receipt_id, after, PART)
 
-    async def _part(self, held: Leased, ids: Sequence[UUID]) -> None:
-        assert held.user_id is not None  # noqa: S101 - as above
-        async with self._database.writing(held.space_id, seconds=REMOVE_SECONDS) as session:
-            await repository.remove_hidden(session, held.user_id, ids)
+    async def _part(self, space_id: UUID, user_id: UUID, ids: Sequence[UUID]) -> None:
+        async with self._database.writing(space_id, seconds=REMOVE_SECONDS) as session:
+            await repository.remove_hidden(session, user_id, ids)
 
-    async def _out_of_files(self, held: Leased) -> None:
-        if not (await self._was_cold(held) or await self._in_files(held)):
+    async def _out_of_files(self, space_id: UUID, user_id: UUID, receipt_id: UUID) -> None:
+        async with self._database.reading(space_id) as session:
+            receipt = await repository.get_receipt(session, user_id, receipt_id)
+            left = await repository.unremoved(session, user_id, receipt_id)
+        if not (left or (receipt is not None and receipt.counts.get("cold"))):
             return
         async with self._database.maintenance() as connection:
-            purged = await self._cold.purge(connection, user_id=held.user_id)
-            garbage = await repository.garbage_of(connection, f"{PREFIX}/{held.space_id}/", clock.now())
-        left = await self._in_files(held)
+            purged = await self._cold.purge(connection, user_id=user_id)
+            garbage = await repository.garbage_of(connection, f"{PREFIX}/{space_id}/", clock.now())
+        async with self._database.reading(space_id) as session:
+            left = await repository.unremoved(session, user_id, receipt_id)
         if left or garbage:
             why = purged.troubles[0] if purged.troubles else "Others are writing there."
             raise TryLater(f"Files still hold some of it ({left} traces, {garbage} files to be deleted): {why}"[:300])
-
-    async def _was_cold(self, held: Leased) -> bool:
-        assert held.user_id is not None  # noqa: S101 - as above
-        async with self._database.reading(held.space_id) as session:
-            receipt = await repository.get_receipt(session, held.user_id, held.id)
-        return receipt is not None and bool(receipt[3].get("cold"))
-
-    async def _in_files(self, held: Leased) -> int:
-        assert held.user_id is not None  # noqa: S101 - as above
-        async with self._database.reading(held.space_id) as session:
-            return await repository.unremoved(session, held.user_id, held.id)

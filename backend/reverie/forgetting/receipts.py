@@ -6,9 +6,9 @@ that no policy hides a row, and no partition that hangs nowhere.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -20,24 +20,23 @@ from reverie.cold.files import Damaged
 from reverie.cold.segments import PREFIX, Segment
 from reverie.cold.service import ColdService
 from reverie.core import clock
-from reverie.core.database import Connection, Database, Row
+from reverie.core.database import Connection, Database
 from reverie.core.errors import NotFound
 from reverie.core.ids import user_uuid
 from reverie.core.paging import next_cursor
 from reverie.core.queries import Queries
 from reverie.forgetting import repository
+from reverie.forgetting.repository import Receipt
 from reverie.forgetting.schemas import ReceiptOut, ReceiptPage, ReceiptsQuery, VerifyOut
 from reverie.objects.store import Missing, StorageTrouble
 from reverie.working.focus import Focus
 
 SQL = Queries("reverie.forgetting", "verify.sql")
 
-TABLES: Final = {
-    "traces": "traces", "bodies": "bodies", "vectors": "vectors", "edges": "edges", "digests": "digests",
-    "removals": "removals", "operations": "operations", "answers": "answers", "rebuilds": "rebuilds",
-    "provenance": "provenance",
-}  # fmt: skip
-"""The places in PostgreSQL, each with its query."""
+PLACES: Final = (
+    "traces", "bodies", "vectors", "edges", "digests", "removals", "operations", "answers", "rebuilds", "provenance",
+)  # fmt: skip
+"""The places in PostgreSQL, as their queries are named."""
 
 LEFTOVERS, FILES, GARBAGE, FOCUS = "leftovers", "files", "garbage", "focus"
 
@@ -65,8 +64,8 @@ class ReceiptService:
         """Receipts of a user, newest first."""
         user_id = user_uuid(principal.space_id, query.user_id)
         async with self._database.reading(principal.space_id) as session:
-            rows = await repository.list_receipts(session, user_id, query.before(), query.limit)
-        items = [receipt_out(query.user_id, row) for row in rows]
+            receipts = await repository.list_receipts(session, user_id, query.before(), query.limit)
+        items = [receipt_out(query.user_id, one) for one in receipts]
         return ReceiptPage(items=items, next_cursor=next_cursor([item.receipt_id for item in items], query.limit))
 
     async def get(self, principal: Principal, user: str, receipt_id: UUID) -> ReceiptOut:
@@ -75,7 +74,7 @@ class ReceiptService:
         Raises:
             NotFound: the user has none of this id.
         """
-        return receipt_out(user, await self._row(principal, user, receipt_id))
+        return receipt_out(user, await self._receipt(principal, user, receipt_id))
 
     async def verify(self, principal: Principal, user: str, receipt_id: UUID) -> VerifyOut:
         """Looks everywhere for what a receipt says is gone.
@@ -84,47 +83,40 @@ class ReceiptService:
             NotFound: the user has no such receipt.
         """
         space_id, user_id = principal.space_id, user_uuid(principal.space_id, user)
-        row = await self._row(principal, user, receipt_id)
+        receipt = await self._receipt(principal, user, receipt_id)
         findings = Findings()
         async with self._database.maintenance() as connection:
             ids = await _ids(connection, user_id, receipt_id)
-            await self._in_tables(connection, user_id, receipt_id, findings)
+            await _in_tables(connection, user_id, receipt_id, findings)
             await _in_leftovers(connection, user_id, receipt_id, findings)
             findings.found[GARBAGE] = 0
-            if row[3].get("cold"):
+            if receipt.counts.get("cold"):
                 # What came later is of others, who wait for it themselves.
                 findings.found[GARBAGE] = await repository.garbage_of(
-                    connection, f"{PREFIX}/{space_id}/", row[6] or clock.now()
+                    connection, f"{PREFIX}/{space_id}/", receipt.finished_at or clock.now()
                 )
-            findings.until = await _until(connection, row)
+            findings.until = await _until(connection, receipt)
         await self._in_files(space_id, user_id, ids, findings)
         await self._in_focus(user_id, ids, findings)
         left = {name: n for name, n in findings.found.items() if n}
         return VerifyOut(
-            receipt_id=receipt_id, state=row[4], verified_at=clock.now(), traces=len(ids),
+            receipt_id=receipt_id, state=receipt.state, verified_at=clock.now(), traces=len(ids),
             gone=not left and not findings.unseen, found=findings.found, unseen=findings.unseen,
             until=findings.until,
         )  # fmt: skip
 
-    async def _row(self, principal: Principal, user: str, receipt_id: UUID) -> Row:
+    async def _receipt(self, principal: Principal, user: str, receipt_id: UUID) -> Receipt:
         async with self._database.reading(principal.space_id) as session:
-            row = await repository.get_receipt(session, user_uuid(principal.space_id, user), receipt_id)
-        if row is None:
+            receipt = await repository.get_receipt(session, user_uuid(principal.space_id, user), receipt_id)
+        if receipt is None:
             raise NotFound(f"The user has no receipt {receipt_id}.")
-        return row
-
-    async def _in_tables(self, connection: Connection, user_id: UUID, receipt_id: UUID, findings: Findings) -> None:
-        named = {"user": user_id, "receipt": receipt_id, "kind": repository.FORGET}
-        for place, query in TABLES.items():
-            cursor = await connection.execute(SQL[query], named)
-            row = await cursor.fetchone()
-            findings.found[place] = int(row[0]) if row else 0
+        return receipt
 
     async def _in_files(self, space_id: UUID, user_id: UUID, ids: Sequence[UUID], findings: Findings) -> None:
         findings.found[FILES] = 0
         for segment in await self._cold.segments(space_id, [user_id]):
             try:
-                findings.found[FILES] += await asyncio.to_thread(partial(_rows_in, self._cold, segment, user_id, ids))
+                findings.found[FILES] += await asyncio.to_thread(_rows_in, self._cold, segment, user_id, ids)
             except (StorageTrouble, Damaged) as error:
                 log.warning("cold file not looked at", path=segment.path, error=type(error).__name__)
                 findings.unseen.append(f"the file {segment.path}")
@@ -136,17 +128,25 @@ class ReceiptService:
             findings.unseen.append("Redis")
 
 
-def receipt_out(user: str, row: Row) -> ReceiptOut:
-    """A row of ``list_receipts`` as it is answered."""
+def receipt_out(user: str, one: Receipt) -> ReceiptOut:
+    """A receipt as it is answered."""
     return ReceiptOut(
-        receipt_id=row[0], user_id=user, scope=row[1], reason=row[2], counts=row[3], state=row[4], created_at=row[5],
-        finished_at=row[6] or (row[5] if row[4] == "done" else None),
+        receipt_id=one.id, user_id=user, scope=one.scope, reason=one.reason, counts=one.counts, state=one.state,
+        created_at=one.created_at,
+        finished_at=one.finished_at or (one.created_at if one.state == "done" else None),
     )  # fmt: skip
 
 
 async def _ids(connection: Connection, user_id: UUID, receipt_id: UUID) -> list[UUID]:
     cursor = await connection.execute(SQL["ids"], {"user": user_id, "receipt": receipt_id})
     return [row[0] for row in await cursor.fetchall()]
+
+
+async def _in_tables(connection: Connection, user_id: UUID, receipt_id: UUID, findings: Findings) -> None:
+    named = {"user": user_id, "receipt": receipt_id, "kind": repository.FORGET}
+    for place in PLACES:
+        row = await (await connection.execute(SQL[place], named)).fetchone()
+        findings.found[place] = int(row[0]) if row else 0
 
 
 async def _in_leftovers(connection: Connection, user_id: UUID, receipt_id: UUID, findings: Findings) -> None:
@@ -165,24 +165,22 @@ def _rows_in(cold: ColdService, segment: Segment, user_id: UUID, ids: Sequence[U
         reader = cold.open(segment)
     except Missing:
         return 0
-    try:
+    with closing(reader):
         table = reader.read_traces(user_id, ids, ("piece",))
-    finally:
-        reader.close()
     return 0 if table is None else int(table.num_rows)
 
 
-async def _until(connection: Connection, row: Row) -> list[str]:
+async def _until(connection: Connection, receipt: Receipt) -> list[str]:
     """Until when what no query reads may hold it, in sentences."""
-    finished, wal = row[6] or row[5], row[7]
+    finished = receipt.finished_at or receipt.created_at
     known = await (await connection.execute(SQL["server"], {"finished": finished})).fetchone()
     assert known is not None  # noqa: S101 - a select of scalars has a row
     redo, archived, kept_mb, slots, unvacuumed = known
     said = [_of_pages(unvacuumed or [], finished)]
-    if row[4] != "done" or wal is None:
+    if receipt.state != "done" or receipt.wal is None:
         said.append("It is still being removed; ask again when the receipt is done.")
     else:
-        said.append(_of_log(wal, redo, archived == "on" or archived == "always", kept_mb, slots, bool(unvacuumed)))
+        said.append(_of_log(receipt.wal, redo, archived in ("on", "always"), kept_mb, slots, bool(unvacuumed)))
     said.append(
         f"Dumps, base backups and snapshots of before {finished:%Y-%m-%d %H:%M} UTC hold it until they expire: Reverie "
         "does not know of them. After restoring one, forget again what was forgotten since."

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -11,6 +11,7 @@ from reverie.core.database import Connection, ReadSession, Row, Uuids, WriteSess
 from reverie.core.ids import milliseconds
 from reverie.core.queries import Queries
 from reverie.core.secret import SQL as SECRETS
+from reverie.forgetting.schemas import State
 from reverie.memories import repository as memories
 from reverie.memories.tombstones import Buried
 
@@ -18,6 +19,19 @@ SQL = Queries("reverie.forgetting")
 
 FORGET: Final = "forget"
 """The kind of operation that removes what is invisible already."""
+
+
+class Receipt(NamedTuple):
+    """What was forgotten, when and why. ``wal``: the place in the write-ahead log at which nothing was left."""
+
+    id: UUID
+    scope: str
+    reason: str | None
+    counts: dict[str, int]
+    state: State
+    created_at: datetime
+    finished_at: datetime | None
+    wal: int | None
 
 
 def packed(trace_ids: Sequence[UUID]) -> Uuids:
@@ -155,14 +169,15 @@ async def finish_receipt(session: WriteSession, user_id: UUID, receipt_id: UUID,
     await session.execute(SQL["finish_receipt"], (now, user_id, receipt_id))
 
 
-async def list_receipts(session: ReadSession, user_id: UUID, before: UUID | None, limit: int) -> list[Row]:
-    """Receipts of a user, newest first: (id, scope, reason, counts, state, created_at, finished_at, wal)."""
-    return await session.fetch(SQL["list_receipts"], (user_id, before, before, limit))
+async def list_receipts(session: ReadSession, user_id: UUID, before: UUID | None, limit: int) -> list[Receipt]:
+    """Receipts of a user, newest first."""
+    return [Receipt(*row) for row in await session.fetch(SQL["list_receipts"], (user_id, before, before, limit))]
 
 
-async def get_receipt(session: ReadSession, user_id: UUID, receipt_id: UUID) -> Row | None:
-    """One of :func:`list_receipts`."""
-    return await session.fetch_one(SQL["get_receipt"], (user_id, receipt_id))
+async def get_receipt(session: ReadSession, user_id: UUID, receipt_id: UUID) -> Receipt | None:
+    """A receipt of a user."""
+    row = await session.fetch_one(SQL["get_receipt"], (user_id, receipt_id))
+    return Receipt(*row) if row else None
 
 
 async def unfinished(connection: Connection) -> list[Row]:

@@ -31,7 +31,7 @@ async def in_files(
         return [], True
     async with database.reading(space_id) as session:
         rows = await session.fetch(repository.SQL["cold_of_user"], (user_id,))
-        pattern = await _pattern(session, user_id, key, scope.entity) if rows and scope.entity is not None else ""
+        pattern = (await _named(session, user_id, key, scope.entity))[1] if rows and scope.entity is not None else ""
     found, complete = list[UUID](), True
     for start in range(0, len(rows), PART):
         languages = {row[0]: str(row[1]) for row in rows[start : start + PART]}
@@ -105,19 +105,18 @@ async def _query(session: ReadSession, user_id: UUID, query: str) -> list[UUID]:
 
 async def _entity(session: ReadSession, user_id: UUID, key: bytes, name: str) -> list[UUID]:
     """What a name stands for, what mentions it, and where it stands: what was remembered just now is not linked yet."""
-    identity = entity_identity(key, name)
-    found = await repository.ids_of(session, "entity_named", user_id, identity)
-    for entity in list(found):
+    entities, pattern = await _named(session, user_id, key, name)
+    found = list(entities)
+    for entity in entities:
         found += await repository.ids_of(session, "mentioning", user_id, entity)
-    pattern = await _pattern(session, user_id, key, name)
     return found + await repository.ids_of(session, "texts_with", user_id, pattern)
 
 
-async def _pattern(session: ReadSession, user_id: UUID, key: bytes, name: str) -> str:
-    """What finds a name: as its entity writes it; where there is none, in small and capital letters alike."""
-    row = await session.fetch_one(repository.SQL["entity_named"], (user_id, entity_identity(key, name)))
-    written = row[1] if row is not None else None
-    return pattern_of(written or name, exact=written is not None)
+async def _named(session: ReadSession, user_id: UUID, key: bytes, name: str) -> tuple[list[UUID], str]:
+    """The entities of a name, and what finds it: as they write it; without any, in small and capital letters alike."""
+    rows = await session.fetch(repository.SQL["entity_named"], (user_id, entity_identity(key, name)))
+    written = rows[0][1] if rows else None
+    return [row[0] for row in rows], pattern_of(written or name, exact=written is not None)
 
 
 def pattern_of(name: str, *, exact: bool) -> str:

@@ -161,23 +161,22 @@ class ForgettingService:
         counted, shown = await repository.counts(session, user_id, ids)
         counted["focus"] = await self._focus.count(user_id, None if scope == "all" else ids) or 0
         at_once = len(ids) <= AT_ONCE
-        gone = Gone(uuid7(now), ids, None, counted, shown)
-        assert gone.receipt_id is not None  # noqa: S101 - given above
+        receipt_id = uuid7(now)
+        gone = Gone(receipt_id, ids, None, counted, shown)
         around = [] if scope == "all" else await repository.unchain(session, user_id, ids, now)
         await derived.note(session, user_id, made, ids, "forgotten", now)
         await derived.forget_noted(session, user_id, ids)
         for start in range(0, len(ids), PART):
             part = ids[start : start + PART]
-            gone.tombstones += await self._bury(session, space_id, user_id, key, gone.receipt_id, part, now)
+            gone.tombstones += await self._bury(session, space_id, user_id, key, receipt_id, part, now)
             if at_once:
                 await repository.forget(session, user_id, part)
             else:
                 await repository.hide(session, user_id, part, now)
         # Asked when they have gone: a file may have been named that they were being written to.
-        left = await repository.unremoved(session, user_id, gone.receipt_id)
+        left = await repository.unremoved(session, user_id, receipt_id)
         counted["cold"] = max(counted["cold"], left)
-        state: State = "done" if at_once and not counted["cold"] else "running"
-        gone.state = state
+        gone.state = "done" if at_once and not counted["cold"] else "running"
         if scope == "all":
             await repository.forget_user(session, user_id)
         if around:
@@ -185,9 +184,9 @@ class ForgettingService:
         counted["operations"] = await repository.strip_operations(session, user_id, ids, now)
         counted["answers"] = await redact(session, user_id, ids, INSTEAD)
         kept = counted | {"tombstones": gone.tombstones}
-        await repository.insert_receipt(session, space_id, user_id, gone.receipt_id, scope, reason, kept, state, now)
-        if state == "running":
-            await repository.leave_forget(session, space_id, user_id, gone.receipt_id, now)
+        await repository.insert_receipt(session, space_id, user_id, receipt_id, scope, reason, kept, gone.state, now)
+        if gone.state == "running":
+            await repository.leave_forget(session, space_id, user_id, receipt_id, now)
         return gone
 
     async def _bury(

@@ -1,20 +1,19 @@
-"""Cold traces for those who read or change single ones: their texts, and all of one that is brought back."""
+"""Cold traces for those who read, change or bring them back: their texts, and their vectors as warm rows have them."""
 
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import numpy as np
 import structlog
 
-from reverie.cold import files
-from reverie.cold.files import Damaged
+from reverie.cold.files import Damaged, Table, vectors_of
 from reverie.cold.service import ColdService, Key
 from reverie.core.errors import Unavailable
 from reverie.core.kinds import HEADS
-from reverie.embedding.codes import SignedBytes, pack
+from reverie.embedding.codes import pack, signs_of
 from reverie.objects.store import StorageTrouble
 
 AWAY: Final = "The text of this trace is in cold storage, which cannot be read at the moment; try again later."
@@ -23,8 +22,9 @@ log = structlog.get_logger(__name__)
 
 
 class Coded(NamedTuple):
-    """A vector of a trace as warm rows have it; ``bits`` as PostgreSQL writes them."""
+    """A vector of a trace as warm rows have it; ``bits`` as PostgreSQL writes them (``0101…``)."""
 
+    trace_id: UUID
     head: int
     piece: int
     begins: int | None
@@ -76,29 +76,26 @@ class ColdTraces:
         if found is None:
             return None
         segment, table = found
-        return whole(table, segment.model_id)
+        # A trace begins with its first piece.
+        content, words = table["content"][0].as_py(), table["word_count"][0].as_py()
+        return Whole(content, words, segment.model_id, coded(table))
 
 
-def whole(table: Any, model_id: int) -> Whole:
-    """The rows of one trace as what is written of it. Pure."""
-    vectors = []
-    pieces, begins, ends = (table[name].to_pylist() for name in ("piece", "begins", "ends"))
-    for head, number in HEADS.items():
-        numbers, there = files.vectors_of(table[head])
-        for row, piece in enumerate(pieces):
-            if there is None or there[row]:
-                one = numbers[row : row + 1]
-                vectors.append(Coded(number, piece, begins[row], ends[row], *coded(one)))
-    first = pieces.index(0)
-    return Whole(
-        content=table["content"][first].as_py(),
-        words=table["word_count"][first].as_py(),
-        model_id=model_id,
-        vectors=vectors,
-    )
-
-
-def coded(numbers: SignedBytes) -> tuple[bytes, str]:
-    """Codes and bits of a vector ``[1, dim]``. Pure."""
-    bits = (numbers > 0).astype(np.uint8)
-    return pack(numbers, np.packbits(bits, axis=1)).tobytes(), "".join(map(str, bits[0].tolist()))
+def coded(table: Table) -> list[Coded]:
+    """The vectors of rows of a file, head by head. Pure."""
+    ids, pieces, begins, ends = (table[name].to_pylist() for name in ("trace_id", "piece", "begins", "ends"))
+    made: list[Coded] = []
+    for name, head in HEADS.items():
+        numbers, there = vectors_of(table[name])
+        rows = np.arange(len(numbers)) if there is None else np.flatnonzero(there)
+        if not len(rows):
+            continue
+        chosen = numbers[rows]
+        signs = signs_of(chosen.astype(np.float32))
+        codes = pack(chosen, signs)
+        bits = np.unpackbits(signs, axis=1, count=chosen.shape[1]) + ord("0")
+        made += [
+            Coded(ids[row], head, pieces[row], begins[row], ends[row], codes[at].tobytes(), bits[at].tobytes().decode())
+            for at, row in enumerate(rows)
+        ]
+    return made

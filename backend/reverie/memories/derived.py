@@ -8,16 +8,13 @@ stays and is noted in the same way.
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Final, Literal
+from typing import Literal
 from uuid import UUID
 
 from reverie.core.database import ReadSession, Uuids, WriteSession
 from reverie.core.queries import Queries
 
 SQL = Queries("reverie.memories", "derived.sql")
-
-SOURCES: Final = "sources"
-"""The name in ``provenance`` under which the ids of sources stand."""
 
 Reason = Literal["forgotten", "changed"]
 

@@ -163,10 +163,9 @@ class VectorMaker:
 
     async def embed(self, held: Leased) -> dict[str, Any]:
         """The handler of :data:`EMBED`: encodes part by part, so that what a killed worker did stays done."""
-        assert held.user_id is not None  # noqa: S101 - operations of this kind have a user
         if not await self._is_ours(held):
             return {"embedded": 0, "refused": 0}
-        made, refused = await self.make(held.space_id, held.user_id, held.trace_ids)
+        made, refused = await self.make(held.space_id, held.whose, held.trace_ids)
         if self._linker is not None:
             await self._linker.leave_after(held)
         return {"embedded": made, "refused": refused}

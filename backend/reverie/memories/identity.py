@@ -6,7 +6,7 @@ only if its ``occurred_at`` is given and equal too, for a second genuine "Yes." 
 """
 
 import hashlib
-from datetime import datetime
+from datetime import date, datetime
 
 from reverie.text.entities import name_key
 
@@ -45,6 +45,11 @@ def identity(
 def entity_identity(key: bytes, name: str) -> bytes:
     """The keyed hash by which the entity of a name is recognised."""
     return _hash(key, "entity", name_key(name) or name)
+
+
+def summary_identity(key: bytes, scope: str, day: date, group: str | None) -> bytes:
+    """The keyed hash by which the summary of a day, or of a conversation in it (``group``), is recognised."""
+    return _hash(key, "summary", scope, day.isoformat(), group)
 
 
 def _hash(key: bytes, *parts: str | None) -> bytes:

@@ -120,24 +120,20 @@ class Linker:
         """Has the traces linked whose vectors an operation has made; another model's say nothing of links."""
         if self._links == "next" or "model" in held.payload:
             return
-        assert held.user_id is not None  # noqa: S101 - operations of this kind have a user
         async with self._database.writing(held.space_id) as session:
-            await self.leave_some(session, held.space_id, held.user_id, held.trace_ids, clock.now())
+            await self.leave_some(session, held.space_id, held.whose, held.trace_ids, clock.now())
 
     async def link(self, held: Leased) -> dict[str, Any]:
         """The handler of :data:`LINK`: part by part, so that what a killed worker did stays done."""
-        assert held.user_id is not None  # noqa: S101 - operations of this kind have a user
         end = time.monotonic() + SHIFT_SECONDS
         some = held.trace_ids or None
         since = min(some, key=lambda one: one.int) if some else UUID(held.payload["since"])
-        likeness = Likeness(self._database, self._model, held.space_id, held.user_id)
+        likeness = Likeness(self._database, self._model, held.space_id, held.whose)
         linked, edges = 0, 0
         while True:
-            texts, key = await self._read(held.space_id, held.user_id, since, some)
+            texts, key = await self._read(held.space_id, held.whose, since, some)
             if texts:
-                edges += await self._link_part(
-                    held.space_id, held.user_id, key, texts, likeness, again=some is not None
-                )
+                edges += await self._link_part(held.space_id, held.whose, key, texts, likeness, again=some is not None)
                 linked += len(texts)
                 done, since = since, UUID(int=texts[-1].id.int + 1)
                 if some is None and len(texts) == PART:
@@ -165,15 +161,14 @@ class Linker:
 
     async def _rest(self, held: Leased, since: UUID, some: Sequence[UUID] | None) -> None:
         """Leaves what is not done yet for another shift."""
-        assert held.user_id is not None  # noqa: S101 - as above
         now = clock.now()
         async with self._database.writing(None) as session:
             if some is None:
-                parameters = (held.id, held.space_id, held.user_id, since, now, now)
+                parameters = (held.id, held.space_id, held.whose, since, now, now)
                 await session.execute(SQL["leave_links"], parameters)
             else:
                 rest = [one for one in some if one.int >= since.int]
-                await self.leave_some(session, held.space_id, held.user_id, rest, now)
+                await self.leave_some(session, held.space_id, held.whose, rest, now)
 
     async def _link_part(
         self, space_id: UUID, user_id: UUID, key: bytes, texts: Sequence[Text], likeness: Likeness, *, again: bool

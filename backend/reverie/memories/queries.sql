@@ -59,6 +59,8 @@ chained AS (
         -- The end of the chain, which need not be the newest id: a batch that was encoded for long has older ones.
         (SELECT t.id FROM memory_trace t
          WHERE t.user_id = s.user_id AND t.conversation_id = g.conversation_id AND t.deleted_at IS NULL
+           -- What was made of others stands in no chain.
+           AND (t.provenance ? 'sources') IS NOT TRUE
            AND NOT EXISTS (SELECT FROM memory_edge e
                            WHERE e.user_id = t.user_id AND e.src = t.id AND e.type = 'next')
          ORDER BY t.id DESC LIMIT 1)
@@ -380,6 +382,7 @@ WITH joined AS (
     SELECT t.space_id, t.user_id, t.id, %b, 'next', 1, %b
     FROM memory_trace t
     WHERE t.user_id = %b AND t.conversation_id = %b AND t.id <> %b AND t.deleted_at IS NULL
+      AND (t.provenance ? 'sources') IS NOT TRUE
       AND NOT EXISTS (SELECT FROM memory_edge e WHERE e.user_id = t.user_id AND e.src = t.id AND e.type = 'next')
     ORDER BY t.id DESC LIMIT 1
     RETURNING user_id, src, dst

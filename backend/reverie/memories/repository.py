@@ -289,7 +289,7 @@ async def change_trace(
 async def bring_back(session: WriteSession, user_id: UUID, changed: NewTrace, cold: Whole) -> None:
     """Writes what a file holds of a cold trace that is being changed, as warm rows."""
     kind = KINDS[changed.kind]
-    heads, pieces, begins, ends, codes, bits = zip(*cold.vectors, strict=True) if cold.vectors else ((),) * 6
+    _, heads, pieces, begins, ends, codes, bits = zip(*cold.vectors, strict=True) if cold.vectors else ((),) * 7
     parameters = (
         user_id, changed.id, kind, cold.words, cold.content, kind, cold.model_id, list(heads), list(pieces),
         list(begins), list(ends), list(codes), list(bits),

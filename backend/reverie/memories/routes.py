@@ -26,6 +26,7 @@ from reverie.memories.schemas import (
     UsersQuery,
 )
 from reverie.memories.service import MemoryService
+from reverie.operations.examples import LINK
 
 router = APIRouter(prefix="/memory", tags=["memory"])
 
@@ -56,13 +57,7 @@ _LEADS = {
         "description": "What is like the first trace",
     },
 }
-_OPERATION = {
-    "operation": {
-        "operationId": "get_operation",
-        "parameters": {"operation_id": "$response.body#/operation_id"},
-        "description": "How far the vectors are",
-    }
-}
+_OPERATION = {"operation": LINK | {"description": "How far the vectors are"}}
 
 
 @router.post(

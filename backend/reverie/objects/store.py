@@ -7,7 +7,7 @@ find again when it has to be forgotten.
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -65,19 +65,11 @@ class Patience:
 class Objects:
     """Objects by their path, in a place that obstore reaches. For any number of threads."""
 
-    def __init__(self, name: str, reads: "ObjectStore | None", writes: "ObjectStore | None") -> None:
+    def __init__(self, name: str, reads: "Callable[[], ObjectStore]", writes: "Callable[[], ObjectStore]") -> None:
         self.name = name
         """The place as messages name it: without user and password."""
-        self._reads = reads
-        self._writes = writes
-
-    def _reading(self) -> "ObjectStore":
-        assert self._reads is not None  # noqa: S101 - narrows
-        return self._reads
-
-    def _writing(self) -> "ObjectStore":
-        assert self._writes is not None  # noqa: S101 - narrows
-        return self._writes
+        self._reading = reads
+        self._writing = writes
 
     def prepare(self) -> None:
         """Makes the place where it can be made.
@@ -193,7 +185,7 @@ class Memory(Objects):
 
     def __init__(self) -> None:
         memory = MemoryStore()
-        super().__init__("memory", memory, memory)
+        super().__init__("memory", lambda: memory, lambda: memory)
 
     def put(self, path: str, content: Content) -> None:
         """Keeps a copy."""
@@ -204,16 +196,14 @@ class Folder(Objects):
     """Objects as files below a folder, which is made when something is written."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(str(folder), None, None)
+        super().__init__(str(folder), self._there, self._there)
         self._folder = folder
 
-    def _reading(self) -> "ObjectStore":
+    def _there(self) -> "ObjectStore":
         # Each time, for the folder may come and go. A disk that is not mounted is no folder from which all is missing.
         if not self._folder.is_dir():
             raise StorageTrouble(f"Object storage ({self.name}) is not there.")
         return LocalStore(self._folder)
-
-    _writing = _reading
 
     def prepare(self) -> None:
         """Makes the folder.
@@ -246,7 +236,7 @@ class Folder(Objects):
             Missing, StorageTrouble
         """
         with self._troubles("read"):
-            self._reading()
+            self._there()
             return (self._folder / path).open("rb", buffering=0)
 
     def delete(self, path: str) -> None:
@@ -351,12 +341,12 @@ def objects_at(url: str, patience: Patience) -> Objects:
         return Memory()
     name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     try:
-        reads = _remote(url, parts.scheme, patience, patience.read)
-        return Objects(name, reads, _remote(url, parts.scheme, patience, patience.write))
+        reads, writes = (_remote(url, parts.scheme, patience, one) for one in (patience.read, patience.write))
     except (BaseError, ValueError, OSError):
         raise SettingsError(
             f"OBJECT_STORE_URL: {name} is no storage that can be used; see docs/operating.md for what each kind takes."
         ) from None
+    return Objects(name, lambda: reads, lambda: writes)
 
 
 def _remote(url: str, scheme: str, patience: Patience, seconds: float) -> "ObjectStore":

@@ -2,6 +2,12 @@
 
 from typing import Any
 
+LINK: dict[str, Any] = {
+    "operationId": "get_operation",
+    "parameters": {"operation_id": "$response.body#/operation_id"},
+}
+"""From an answer that names an operation to how far it is (an OpenAPI link)."""
+
 PENDING: dict[str, Any] = {
     "operation_id": "019ab5c2-7e20-7a11-8d55-0c4f9e3b7a21",
     "kind": "embed",

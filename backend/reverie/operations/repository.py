@@ -28,6 +28,13 @@ class Leased:
     started_at: datetime
     """When its first attempt began."""
 
+    @property
+    def whose(self) -> UUID:
+        """The user of an operation of a kind that has one."""
+        if self.user_id is None:
+            raise ValueError(f"An operation {self.kind} names no user.")
+        return self.user_id
+
 
 async def insert(
     session: WriteSession,

@@ -131,9 +131,10 @@ class Cold:
             if segment.id in found.damaged:
                 await self._service.damaged(segment, found.damaged[segment.id])
         known: dict[tuple[Key, bytes], Candidate] = {}
-        scan, at = found.scan, bounds
-        near = await self._standing(reads, space_id, at, scan.nearest, depth, known) if meaning is not None else []
-        like = await self._likest(reads, space_id, at, scan, depth, known)
+        scan, near = found.scan, list[Hit]()
+        if meaning is not None:
+            near = await self._standing(reads, space_id, bounds, scan.nearest, depth, known)
+        like = await self._likest(reads, space_id, bounds, scan, depth, known)
         arm = Arm(
             COLD,
             milliseconds=_since(began),
@@ -224,7 +225,8 @@ class Cold:
         ]
         try:
             job = self._threads.submit(scanning.search, files, wanted, halt)
-        except BaseException:
+        except RuntimeError:
+            # They are closed.
             self._slots.release()
             raise
         # Also where it is given up before it has begun.

@@ -26,9 +26,7 @@ class Range(NamedTuple):
     upper: UUID
 
 
-async def within_tiers(
-    reads: Reads, space_id: UUID, bounds: Bounds, tiers: Collection[Tier], seconds: float
-) -> Bounds:  # fmt: skip
+async def within_tiers(reads: Reads, space_id: UUID, bounds: Bounds, tiers: Collection[Tier], seconds: float) -> Bounds:
     """The bounds with what PostgreSQL holds of these tiers alone: hot and warm. Of both nothing is looked up.
 
     What is warm goes on up to where hot memory begins; what of it is hot, or where it does not so, is asked for by ids.

@@ -36,7 +36,7 @@ from reverie.reembedding.repository import Change, Piece, Thin, Whole
 from reverie.text.pieces import Span
 from reverie.tiers.indexes import add_model_indexes
 from reverie.tiers.locks import (
-    Busy,
+    AlreadyMoving,
     building_alone,
     moving_alone,
     wait_for_partition_makers,
@@ -363,7 +363,7 @@ class ReembeddingService:
             try:
                 async with moving_alone(connection):
                     await self._drop_parts(connection, model, tell)
-            except Busy:
+            except AlreadyMoving:
                 tell(Progress(DROPPING, 0, 0, 0, 0, "Partitions are being moved to another tier."))
                 await asyncio.sleep(1)
             else:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request
 from reverie.auth.dependencies import Admin
 from reverie.core.http import Json, answered, body_of, described, problems
 from reverie.core.idempotency import Idempotency, idempotency
+from reverie.operations.examples import LINK
 from reverie.retention import examples
 from reverie.retention.schemas import RetentionChanged, RetentionIn, RetentionOut, RunIn, RunOut
 from reverie.retention.service import RetentionService
@@ -52,22 +53,15 @@ async def put_retention(
     return Json((await retention.change(principal.space_id, body)).model_dump())
 
 
-_OPERATION = {
-    "operation": {
-        "operationId": "get_operation",
-        "parameters": {"operation_id": "$response.body#/operation_id"},
-        "description": "How far it is",
-    }
-}
-
-
 @router.post(
     "/run",
     status_code=202,
     response_model=RunOut,
     responses={
         200: {"model": RunOut, **answered("What would go", counted=examples.COUNTED)},
-        202: answered("It will go", links=_OPERATION, started=examples.STARTED),
+        202: answered(
+            "It will go", links={"operation": LINK | {"description": "How far it is"}}, started=examples.STARTED
+        ),
         **problems(400, 409, 415, 422),
     },
     openapi_extra=described(body=RunIn, once=True, run=examples.RUN, what_would_go=examples.COUNT),

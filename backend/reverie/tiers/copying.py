@@ -77,7 +77,7 @@ class Format:
     @property
     def written_with_span(self) -> np.dtype[np.void]:
         """What is written of a row that is a span of its content."""
-        return np.dtype([*_described(self.written), *_sized(_SPAN)])
+        return np.dtype([*self.written.descr, *_sized(_SPAN)])
 
     def rows(self, messages: Sequence[bytes]) -> Records:
         """Rows to be written, in their order, of those that were read.
@@ -154,10 +154,6 @@ class Format:
 def _sized(columns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Each column behind its length in bytes."""
     return [part for name, kind in columns for part in ((f"{name}_bytes", ">i4"), (name, kind))]
-
-
-def _described(kind: np.dtype[np.void]) -> list[Any]:
-    return list(kind.descr)
 
 
 @dataclass(slots=True)

@@ -22,8 +22,8 @@ from reverie.core.queries import Queries
 from reverie.memories.model import Model
 from reverie.tiers import copying
 from reverie.tiers.copying import From, Trace
-from reverie.tiers.indexes import Partition, list_models, list_partitions
-from reverie.tiers.locks import Busy, moving_alone
+from reverie.tiers.indexes import Partition, list_all_partitions, list_models, list_partitions
+from reverie.tiers.locks import AlreadyMoving, moving_alone
 from reverie.tiers.moving import Move, Part, Source, in_turn
 from reverie.tiers.partitions import BODY, EMBEDDING
 from reverie.tiers.runs import Run, move
@@ -52,13 +52,6 @@ LATE_MOST: Final = 20_000
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Known(Source):
-    """A row of ``memory_partition``."""
-
-    parent: str = EMBEDDING
-
-
 async def due(
     connection: Connection, as_of: datetime, hot_days: int, low_salience: float = 0.0, share: float = 1.0
 ) -> Move | None:
@@ -72,12 +65,11 @@ async def due(
         share: of the time that may be worked.
     """
     limit = lower_bound(as_of - timedelta(days=hot_days))
-    rows = await (await connection.execute(SQL["partitions"])).fetchall()
-    known = [_Known(table, lower, upper, tier, parent=parent) for table, parent, lower, upper, tier in rows]
+    known = await list_all_partitions(connection)
     vectors = [one for one in known if one.parent == EMBEDDING]
     bodies = [one for one in known if one.parent == BODY]
     hot = [one for one in vectors if one.tier == "hot"]
-    ready: list[_Known] = []
+    ready: list[Partition] = []
     for one in hot:
         if block_of(one.lower) != block_of(hot[0].lower) or not await _is_over(connection, one, bodies, limit):
             break
@@ -87,9 +79,9 @@ async def due(
     together = neighbours(vectors, ready)
     lower, upper = together[0].lower, together[-1].upper
     texts = [one for one in bodies if one.lower < upper and one.upper > lower]
-    parts = [Part(EMBEDDING, _sources(together))]
+    parts = [Part(EMBEDDING, tuple(map(Source.of, together)))]
     if texts:
-        parts.append(Part(BODY, _sources(texts)))
+        parts.append(Part(BODY, tuple(map(Source.of, texts))))
     return Move(tuple(parts), "warm", low_salience, share)
 
 
@@ -98,7 +90,7 @@ def block_of(lower: UUID) -> int:
     return (moment_of(lower) - FIRST_BLOCK) // BLOCK
 
 
-def neighbours(known: Sequence[_Known], ready: Sequence[_Known]) -> list[_Known]:
+def neighbours(known: Sequence[Partition], ready: Sequence[Partition]) -> list[Partition]:
     """Partitions that become one: those that are ready, and the warm ones of their four weeks with none between."""
     places = [known.index(one) for one in ready]
     first = last = places[0]
@@ -157,8 +149,8 @@ class Downshifter:
                 continue
             await run.next_move()
             if late > LATE_MOST:
-                source = Source(one.table, one.lower, one.upper, one.tier)
-                await move(run, LATE, Move((Part(EMBEDDING, (source,)),), one.tier, self.low_salience, self.share))
+                parts = (Part(EMBEDDING, (Source.of(one),)),)
+                await move(run, LATE, Move(parts, one.tier, self.low_salience, self.share))
             else:
                 rows = await recode(run.database, one, self.low_salience, run.go_on)
                 run.did(LATE, rows=rows)
@@ -187,7 +179,7 @@ async def recode(
                     while done := await in_turn(partial(_recode, connection, partition, model, low_salience)):
                         count += done
                         await go_on()
-        except Busy:
+        except AlreadyMoving:
             return count
     return count
 
@@ -213,11 +205,7 @@ async def _recode(connection: Connection, partition: Partition, model: Model, lo
     return len(late)
 
 
-def _sources(known: Sequence[_Known]) -> tuple[Source, ...]:
-    return tuple(Source(one.table, one.lower, one.upper, one.tier) for one in known)
-
-
-async def _is_over(connection: Connection, one: _Known, bodies: Sequence[_Known], limit: UUID) -> bool:
+async def _is_over(connection: Connection, one: Partition, bodies: Sequence[Partition], limit: UUID) -> bool:
     """Whether nothing in a week is as new as a limit; it is looked at only where the limit lies within it."""
     if one.upper <= limit:
         return True

@@ -30,9 +30,11 @@ from reverie.core.queries import Queries
 from reverie.embedding.codes import SignedBytes, bit_bytes, code_bytes, quantise, unpack
 from reverie.memories.model import Model
 from reverie.tiers import repository
-from reverie.tiers.locks import MOVING, Busy, moving_alone, with_tables
+from reverie.tiers.copying import keys_of
+from reverie.tiers.indexes import Partition, list_all_partitions
+from reverie.tiers.locks import AlreadyMoving, moving_alone, with_tables
 from reverie.tiers.moving import Move, Part, Source, Trace
-from reverie.tiers.partitions import BODY, EMBEDDING
+from reverie.tiers.partitions import BODY, EMBEDDING, PARENTS
 from reverie.tiers.runs import Progress, Run, move
 
 SQL = Queries("reverie.tiers", "export.sql")
@@ -51,17 +53,6 @@ _PIECES: Final = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
-class Partition:
-    """A row of ``memory_partition``."""
-
-    table: str
-    parent: str
-    lower: UUID
-    upper: UUID
-    tier: str
-
-
-@dataclass(frozen=True, slots=True)
 class Range:
     """What becomes cold together: the partitions that are emptied, and the cold ones before them."""
 
@@ -72,10 +63,8 @@ class Range:
 
     def parts(self) -> tuple[Part, ...]:
         """One partition of each parent, of what was cold already and of this."""
-        return tuple(
-            Part(parent, tuple(_source(one) for one in (*self.before, *self.emptied) if one.parent == parent))
-            for parent in (BODY, EMBEDDING)
-        )
+        sources = [(one.parent, Source.of(one, kept=one.tier == "cold")) for one in (*self.before, *self.emptied)]
+        return tuple(Part(parent, tuple(one for of, one in sources if of == parent)) for parent in PARENTS)
 
     @property
     def body(self) -> str:
@@ -94,8 +83,7 @@ async def due(connection: Connection, as_of: datetime, warm_days: int) -> Range 
         as_of: the moment by which it is.
         warm_days: MEMORY_WARM_DAYS.
     """
-    rows = await (await connection.execute(MOVING["partitions"])).fetchall()
-    known = [Partition(*row) for row in rows]
+    known = await list_all_partitions(connection)
     oldest = next((one for one in known if one.parent == EMBEDDING and one.tier != "cold"), None)
     if oldest is None or oldest.tier != "warm":
         return None
@@ -124,15 +112,11 @@ def range_of(oldest: Partition, known: Sequence[Partition]) -> Range | None:
     if not texts or texts[0].lower != lower or texts[-1].upper != upper or any(one.tier == "cold" for one in emptied):
         return None
     before = []
-    for parent in (BODY, EMBEDDING):
+    for parent in PARENTS:
         last = next((one for one in reversed(known) if one.parent == parent and one.upper <= lower), None)
         if last is not None and last.tier == "cold":
             before.append(last)
     return Range(lower, upper, tuple(emptied), tuple(before))
-
-
-def _source(one: Partition) -> Source:
-    return Source(one.table, one.lower, one.upper, one.tier, kept=one.tier == "cold")
 
 
 class Exporter:
@@ -146,7 +130,7 @@ class Exporter:
         """What an export that was killed has left.
 
         Raises:
-            Busy: one goes on, whose run has lost its lock with its session; what it has written is its own.
+            AlreadyMoving: one goes on, whose run has lost its lock with its session; what it has written is its own.
         """
         async with moving_alone(run.connection):
             await self._leave(run.connection)
@@ -186,7 +170,7 @@ class Exporter:
             )
         finally:
             # What is shown by now is not touched. Where somebody moves already, the next run does it.
-            with suppress(Busy):
+            with suppress(AlreadyMoving):
                 await self.finish(run)
         run.did(
             STEP, files=len(written), file_bytes=sum(one.size for one in written),
@@ -307,7 +291,7 @@ class _Reader:
 
     async def read(self, batch: Batch) -> Table:
         """The rows of a batch, without traces that have gone meanwhile."""
-        keys = ([user for user, _ in batch.keys], [trace for _, trace in batch.keys])
+        keys = keys_of(batch.keys)
         texts = await self._rows(self._texts, keys)
         vectors = await self._rows(self._vectors, keys)
         return await asyncio.to_thread(table_of, self._layout, texts, vectors)

@@ -37,12 +37,13 @@ Mode = Literal["auto", "always", "never"]
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition of ``memory_embedding``, its range of ids (``upper`` exclusive), and its tier."""
+    """A row of ``memory_partition``: ``lower`` and ``upper`` (exclusive) bound its ids."""
 
     table: str
+    parent: str
     lower: UUID
     upper: UUID
-    tier: str = "hot"
+    tier: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,12 @@ async def list_models(connection: Connection) -> list[Model]:
 async def list_partitions(connection: Connection, *tiers: str) -> list[Partition]:
     """The partitions of vectors of some tiers, oldest first; the hot ones when none is named."""
     cursor = await connection.execute(SQL["vector_partitions"], (list(tiers or ("hot",)),))
+    return [Partition(*row) for row in await cursor.fetchall()]
+
+
+async def list_all_partitions(connection: Connection) -> list[Partition]:
+    """The partitions of every parent and tier, those of a parent oldest first."""
+    cursor = await connection.execute(SQL["all_partitions"])
     return [Partition(*row) for row in await cursor.fetchall()]
 
 

@@ -47,7 +47,7 @@ class Later(Exception):  # noqa: N818 - what is to be done, no fault
     """Raised by who has the tables to himself: he lets go of them, and asks for them again."""
 
 
-class Busy(Conflict):
+class AlreadyMoving(Conflict):
     """Another process moves partitions"""
 
     def __init__(self, detail: str = "Another process moves partitions of this store; try again later.") -> None:
@@ -87,29 +87,25 @@ async def building_alone(connection: Connection) -> AsyncIterator[None]:
     """Keeps this database's concurrent builds one after another. ``connection`` is in autocommit."""
     # Polled: a session that waits for the lock holds a snapshot, for which the build of the one who has it would wait.
     while True:
-        cursor = await connection.execute(SQL["lock_builds"], (BUILD_LOCK,))
-        row = await cursor.fetchone()
-        if row and row[0]:
+        if await _take(connection, BUILD_LOCK):
             break
         await asyncio.sleep(0.1)
     try:
         yield
     finally:
-        await connection.execute(SQL["unlock_builds"], (BUILD_LOCK,))
+        await connection.execute(SQL["unlock"], (BUILD_LOCK,))
 
 
 @asynccontextmanager
 async def building_if_nobody_does(connection: Connection) -> AsyncIterator[bool]:
     """As :func:`building_alone`, but False at once where another session builds, which may take hours."""
-    cursor = await connection.execute(SQL["lock_builds"], (BUILD_LOCK,))
-    row = await cursor.fetchone()
-    if not (row and row[0]):
+    if not await _take(connection, BUILD_LOCK):
         yield False
         return
     try:
         yield True
     finally:
-        await connection.execute(SQL["unlock_builds"], (BUILD_LOCK,))
+        await connection.execute(SQL["unlock"], (BUILD_LOCK,))
 
 
 async def with_tables(
@@ -182,14 +178,18 @@ async def moving_alone(connection: Connection) -> AsyncIterator[None]:
     """Has partitions moved by nobody else until the block ends.
 
     Raises:
-        Busy: somebody does.
+        AlreadyMoving: somebody does.
     """
-    cursor = await connection.execute(MOVING["lock_moves"], (MOVE_LOCK,))
-    row = await cursor.fetchone()
-    if not (row and row[0]):
-        raise Busy
+    if not await _take(connection, MOVE_LOCK):
+        raise AlreadyMoving
     try:
         yield
     finally:
         if not connection.closed and not connection.broken:
-            await connection.execute(MOVING["unlock_moves"], (MOVE_LOCK,))
+            await connection.execute(SQL["unlock"], (MOVE_LOCK,))
+
+
+async def _take(connection: Connection, lock: int) -> bool:
+    """Takes an advisory lock; False when somebody has it."""
+    row = await (await connection.execute(SQL["try_lock"], (lock,))).fetchone()
+    return row is not None and bool(row[0])

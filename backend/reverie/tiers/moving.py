@@ -29,10 +29,10 @@ from reverie.tiers import building, copying
 from reverie.tiers.building import Built
 from reverie.tiers.copying import Counts, From, Trace
 from reverie.tiers.indexes import Partition, late_index, list_models, warm_bits_index
-from reverie.tiers.locks import Busy, Later, moving_alone, with_tables
+from reverie.tiers.locks import AlreadyMoving, Later, moving_alone, with_tables
 from reverie.tiers.partitions import BODY, EMBEDDING, PARENTS, week_of
 
-__all__ = ["Busy", "Move", "Moved", "Part", "Source", "Trace", "move", "sweep"]
+__all__ = ["AlreadyMoving", "Move", "Moved", "Part", "Source", "Trace", "move", "sweep"]
 
 SQL = Queries("reverie.tiers", "moving.sql")
 TABLES = Queries("reverie.tiers")
@@ -62,6 +62,11 @@ class Source:
     upper: UUID
     tier: str
     kept: bool = True
+
+    @classmethod
+    def of(cls, one: Partition, *, kept: bool = True) -> "Source":
+        """That of a partition."""
+        return cls(one.table, one.lower, one.upper, one.tier, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +169,7 @@ async def move(database: Database, plan: Move, each: Each = _nothing) -> Moved:
     Whatever is raised before the swap has changed nothing; what was built is dropped, by this call or by the next.
 
     Raises:
-        Busy: another process moves partitions.
+        AlreadyMoving: another process moves partitions.
         psycopg.errors.LockNotAvailable: others kept the tables locked for minutes.
     """
     began = time.monotonic()
@@ -178,7 +183,7 @@ async def move(database: Database, plan: Move, each: Each = _nothing) -> Moved:
             await mover.build()
             await mover.swap()
         except BaseException:
-            # Where the line is cut too, the next run does it.
+            # Also of a move that is cancelled. Where the line is cut too, the next run does it.
             with suppress(psycopg.Error):
                 await _sweep(main)
             raise
@@ -193,7 +198,7 @@ async def sweep(database: Database) -> list[str]:
         try:
             async with moving_alone(connection):
                 return await _sweep(connection)
-        except Busy:
+        except AlreadyMoving:
             return []
 
 
@@ -403,12 +408,12 @@ class _Mover:
 
     async def _known(self, new: _New) -> list[Built]:
         """What recall is to know of large users."""
-        found: list[Built] = []
-        for model in self._models:
-            partition = Partition(new.table, new.part.lower, new.part.upper, self._plan.tier)
-            for user in self._large.get(model.id, {}):
-                found.append(await building.warm_user(self._main, model, partition, user))  # noqa: PERF401
-        return found
+        partition = Partition(new.table, EMBEDDING, new.part.lower, new.part.upper, self._plan.tier)
+        return [
+            await building.warm_user(self._main, model, partition, user)
+            for model in self._models
+            for user in self._large.get(model.id, {})
+        ]
 
     async def swap(self) -> None:
         """Puts the new tables in the place of the old ones."""
@@ -478,7 +483,7 @@ class _Mover:
             part = new.part
             names = {"table": new.table, "parent": part.parent, "lower": str(part.lower), "upper": str(part.upper)}
             script += [SQL.text("detach", parent=part.parent, table=name) for name in new.names]
-            script += [SQL.text("attach", **names), SQL.text("drop_range_check", table=new.table)]
+            script += [TABLES.text("attach", **names), SQL.text("drop_range_check", table=new.table)]
             script += [SQL.text("no_partition", table=name) for name in new.names]
             script.append(SQL.text("partition", tier=self._plan.tier, **names))
         for part in self._plan.parts:

@@ -1,12 +1,6 @@
 -- Moving partitions: the new one is built beside, caught up, swapped in, and the old ones are dropped. Run as the owner
 -- of the schema, in autocommit. These look at tables, not at memories of a user.
 
--- name: lock_moves
-SELECT pg_try_advisory_lock(%s)
-
--- name: unlock_moves
-SELECT pg_advisory_unlock(%s)
-
 -- name: ready
 -- A client that is gone is noticed in the midst of a long statement, where the server can do that; limits that its role
 -- may have for requests are not for this.
@@ -194,9 +188,6 @@ ANALYZE {table}
 -- name: detach
 ALTER TABLE {parent} DETACH PARTITION {table}
 
--- name: attach
-ALTER TABLE {parent} ATTACH PARTITION {table} FOR VALUES FROM ('{lower}') TO ('{upper}')
-
 -- name: drop_range_check
 ALTER TABLE {table} DROP CONSTRAINT {table}_range
 
@@ -244,9 +235,6 @@ SET LOCAL lock_timeout = '{wait}ms'; LOCK TABLE {tables} IN {mode} MODE
 -- How much was changed that is not caught up, and for which models.
 SELECT (SELECT count(*) FROM (SELECT FROM tier_change WHERE table_name = ANY(%s) LIMIT %s) AS c),
        (SELECT coalesce(array_agg(id::integer ORDER BY id), ARRAY[]::integer[]) FROM model)
-
--- name: partitions
-SELECT table_name, parent, lower, upper, tier FROM memory_partition ORDER BY parent, lower
 
 -- name: has_newer
 -- Whether a partition has ids from a limit on: newer rows stand at its end.

@@ -6,23 +6,21 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from reverie.cold.segments import MISSING, PREFIX, other_size
 from reverie.core import clock
 from reverie.core.config import Settings
 from reverie.core.database import Connection, Database
 from reverie.core.ids import moment_of
 from reverie.objects.store import Objects, StorageTrouble
 from reverie.tiers import repository
+from reverie.tiers.indexes import TIERS
 from reverie.tiers.partitions import BODY, EMBEDDING
 from reverie.tiers.repository import Files, LastRun, Segment, Size, Waiting
 from reverie.tiers.schemas import DamagedFile, NextMove, Thaw, TierRun, Tiers, TierSize
 from reverie.tiers.thaw import THAW
 
-PREFIX: Final = "cold"
-
 PATIENCE: Final = 20.0
 """Seconds for which the object storage is waited for."""
-
-TIERS: Final = ("hot", "warm", "cold")
 
 
 class TierOverview:
@@ -111,8 +109,8 @@ def damage_of(one: Segment, there: Mapping[str, int] | None) -> str | None:
         return one.damage
     size = there.get(one.path)
     if size is None:
-        return "it is missing"
-    return one.damage if size == one.bytes else f"it has {size} bytes in place of {one.bytes}"
+        return MISSING
+    return one.damage if size == one.bytes else other_size(size, one.bytes)
 
 
 def _size(tier: str, sizes: Sequence[Size], files: Files, waiting: Waiting) -> TierSize:

@@ -7,8 +7,11 @@
 SELECT parent, lower, upper FROM memory_partition WHERE lower < %s AND upper > %s
 
 -- name: vector_partitions
-SELECT table_name, lower, upper, tier FROM memory_partition
+SELECT table_name, parent, lower, upper, tier FROM memory_partition
 WHERE parent = 'memory_embedding' AND tier = ANY(%s) ORDER BY lower
+
+-- name: all_partitions
+SELECT table_name, parent, lower, upper, tier FROM memory_partition ORDER BY parent, lower
 
 -- name: models
 SELECT id, name, dim, precision FROM model ORDER BY id
@@ -57,10 +60,10 @@ CREATE INDEX {index} ON {table} USING gin (lexemes) WITH (gin_pending_list_limit
 -- name: attach
 ALTER TABLE {parent} ATTACH PARTITION {table} FOR VALUES FROM ('{lower}') TO ('{upper}')
 
--- name: lock_builds
+-- name: try_lock
 SELECT pg_try_advisory_lock(%s)
 
--- name: unlock_builds
+-- name: unlock
 SELECT pg_advisory_unlock(%s)
 
 -- name: exact_index

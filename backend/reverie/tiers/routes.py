@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request
 from reverie.auth.dependencies import Admin, Writer
 from reverie.core.http import Json, answered, body_of, described, problems
 from reverie.core.idempotency import Idempotency, idempotency
+from reverie.operations.examples import LINK
 from reverie.tiers import examples
 from reverie.tiers.overview import TierOverview
 from reverie.tiers.schemas import ThawIn, ThawOut, Tiers
@@ -22,12 +23,7 @@ router = APIRouter(tags=["tiers"])
     responses={
         202: answered(
             "Accepted; the operation says how far it is",
-            links={
-                "operation": {
-                    "operationId": "get_operation",
-                    "parameters": {"operation_id": "$response.body#/operation_id"},
-                }
-            },
+            links={"operation": LINK},
             accepted=examples.ACCEPTED,
         ),
         **problems(400, 404, 409, 415, 422),

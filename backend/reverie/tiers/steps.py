@@ -28,7 +28,7 @@ def steps_of(settings: Settings, cold: ColdService) -> Sequence[Step]:
         Step("unfinished", exporter.finish, always=True),
         Step(FILES, house.purge, always=True),
         Step("check", house.check, always=True),
-        Step(thaw.STEP, Cooler(cold.objects).step, always=True),
+        Step(thaw.STEP, Cooler(cold).step, always=True),
         Step(downshift.STEP, downshifter.step),
         Step(export.STEP, exporter.step),
         # Again, or what was forgotten or changed while its file was made would stand in it until the next run.
@@ -50,12 +50,9 @@ class _House:
 
     async def purge(self, run: Run) -> None:
         """Files without what was forgotten or changed, and objects that nothing names."""
-
         done = await self._cold.purge(run.connection, stop=partial(repository.paused, run.connection))
         if done.rewritten or done.dropped or done.deleted:
-            run.did(
-                FILES, rewritten=done.rewritten, dropped=done.dropped, traces=done.traces, deleted=done.deleted
-            )  # fmt: skip
+            run.did(FILES, rewritten=done.rewritten, dropped=done.dropped, traces=done.traces, deleted=done.deleted)
         troubles = list(done.unreached)
         if done.broken:
             # Without their paths, which name spaces: everybody's status shows this.

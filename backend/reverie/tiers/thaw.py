@@ -7,33 +7,31 @@ changed has left the file by then, and stays.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
-import numpy as np
 import structlog
 
 from reverie.auth.principal import Principal
-from reverie.cold.files import Damaged, Reader, Table, vectors_of
-from reverie.cold.segments import Segment, look
+from reverie.cold.files import Damaged, Reader, Table
+from reverie.cold.segments import MISSING, Segment
 from reverie.cold.service import ColdService
 from reverie.core import clock
 from reverie.core.database import Connection, Database, WriteSession
 from reverie.core.errors import Conflict, NotFound
 from reverie.core.idempotency import Claim
 from reverie.core.ids import milliseconds, user_uuid, uuid7
-from reverie.core.kinds import HEADS, KINDS
+from reverie.core.kinds import KINDS
 from reverie.core.queries import Queries
 from reverie.core.queue import Bell
-from reverie.embedding.codes import pack, signs_of
+from reverie.memories.cold import Coded, coded
 from reverie.memories.embedding import EMBED
 from reverie.memories.model import Model
-from reverie.objects.store import Missing, Objects, StorageTrouble
+from reverie.objects.store import Missing, StorageTrouble
 from reverie.operations import repository as operations
 from reverie.operations.repository import Leased
 from reverie.operations.service import TryLater
@@ -83,19 +81,6 @@ class Clause:
         return SQL.text(block, scope=self.text)
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A vector of a trace as it comes back: its codes, and its bits in words (``0101…``)."""
-
-    trace_id: UUID
-    head: int
-    piece: int
-    begins: int | None
-    ends: int | None
-    codes: bytes
-    bits: str
-
-
 class ThawService:
     """Thaws of every space."""
 
@@ -137,8 +122,7 @@ class ThawService:
         Raises:
             TryLater: object storage does not answer.
         """
-        assert held.user_id is not None  # noqa: S101 - accept writes it
-        return await _Thawing(self._database, self._cold, self._model, held, held.user_id).run()
+        return await _Thawing(self._database, self._cold, self._model, held, held.whose).run()
 
 
 async def _refuse(session: WriteSession, user_id: UUID, scope: ThawScope) -> None:
@@ -207,9 +191,10 @@ class _Thawing:
                 self._damaged += len(trace_ids)
                 continue
             segment, table = found
-            texts, pieces = await asyncio.to_thread(_parts_of, table)
+            ids, contents = table["trace_id"].to_pylist(), table["content"].to_pylist()
+            texts = [(trace_id, text) for trace_id, text in zip(ids, contents, strict=True) if text is not None]
             self._damaged += len(trace_ids) - len(texts)
-            await self._write(segment, texts, pieces)
+            await self._write(segment, texts, await asyncio.to_thread(coded, table))
 
     async def _read(self, segment_id: UUID, trace_ids: Sequence[UUID]) -> tuple[Segment, Table] | None:
         """The rows of traces in a segment; None, once that is noted, where its file is not to be relied on."""
@@ -219,9 +204,9 @@ class _Thawing:
             if segment is None:
                 return None
             try:
-                table = await self._blocking(partial(self._traces, segment, trace_ids))
+                table = await asyncio.to_thread(self._traces, segment, trace_ids)
             except Missing:
-                damage = "it is missing"
+                damage = MISSING
             except Damaged as error:
                 damage = str(error)
             else:
@@ -242,10 +227,7 @@ class _Thawing:
             self._open = None
 
     async def _close(self) -> None:
-        await self._blocking(self._shut)
-
-    async def _blocking(self, work: Callable[[], Any]) -> Any:
-        return await asyncio.to_thread(work)
+        await asyncio.to_thread(self._shut)
 
     async def _segment(self, segment_id: UUID, *, again: bool) -> Segment | None:
         if again or segment_id not in self._segments:
@@ -254,11 +236,11 @@ class _Thawing:
             self._segments = {one.id: one for one in found}
         return self._segments.get(segment_id)
 
-    async def _write(self, segment: Segment, texts: Sequence[tuple[UUID, str]], pieces: Sequence[Piece]) -> None:
+    async def _write(self, segment: Segment, texts: Sequence[tuple[UUID, str]], pieces: Sequence[Coded]) -> None:
         """Brings traces back that are still cold, in one transaction."""
         user_id, now = self._user_id, clock.now()
         async with self._database.writing(self._held.space_id, seconds=SECONDS) as session:
-            await session.fetch(SQL["lock_user"], (milliseconds(now), now, user_id))
+            await session.execute(SQL["lock_user"], (milliseconds(now), now, user_id))
             rows = await session.fetch(
                 SQL["thaw_bodies"],
                 ([one for one, _ in texts], [text for _, text in texts], user_id, segment.id, *_KINDS),
@@ -294,34 +276,11 @@ class _Thawing:
         }
 
 
-def _parts_of(table: Table) -> tuple[list[tuple[UUID, str]], list[Piece]]:
-    """The texts of traces, and their vectors."""
-    ids, pieces = table["trace_id"].to_pylist(), table["piece"].to_pylist()
-    begins, ends = table["begins"].to_pylist(), table["ends"].to_pylist()
-    contents = table["content"].to_pylist()
-    texts = [(trace_id, text) for trace_id, text in zip(ids, contents, strict=True) if text is not None]
-    made: list[Piece] = []
-    for name, head in HEADS.items():
-        numbers, there = vectors_of(table[name])
-        rows = np.arange(len(numbers)) if there is None else np.flatnonzero(there)
-        if not len(rows):
-            continue
-        chosen = numbers[rows]
-        signs = signs_of(chosen.astype(np.float32))
-        codes = pack(chosen, signs)
-        bits = np.unpackbits(signs, axis=1, count=chosen.shape[1]) + ord("0")
-        made += [
-            Piece(ids[row], head, pieces[row], begins[row], ends[row], codes[at].tobytes(), bits[at].tobytes().decode())
-            for at, row in enumerate(rows)
-        ]
-    return texts, made
-
-
 class Cooler:
     """Takes thawed traces out of PostgreSQL again when their time is over."""
 
-    def __init__(self, objects: Objects) -> None:
-        self._objects = objects
+    def __init__(self, cold: ColdService) -> None:
+        self._cold = cold
 
     async def step(self, run: Run) -> None:
         """Cools everything whose time is over, but what a file that is damaged or missing would be needed for."""
@@ -341,17 +300,12 @@ class Cooler:
             await run.go_on()
 
     async def _is_sound(self, connection: Connection, segment_id: UUID) -> bool:
-        """Whether every byte of a file is as it was written; what is wrong is noted.
+        """Whether every byte of a file is as it was written.
 
         Raises:
             StorageTrouble: the storage cannot be asked.
         """
-        row = await (await connection.execute(SQL["segment"], (segment_id,))).fetchone()
-        if row is None:
-            return False
-        segment = Segment.of(row)
-        damage = await asyncio.to_thread(partial(look, self._objects, segment, deep=True))
-        await connection.execute(SQL["note_damage"], (damage, clock.now(), segment.id, segment.path))
+        damage = await self._cold.damage_of(connection, segment_id)
         if damage is not None:
             log.warning("thawed traces stay", segment=str(segment_id), damage=damage)
         return damage is None
@@ -359,7 +313,7 @@ class Cooler:
     async def _cool(self, run: Run, user_id: UUID, ids: list[UUID], segments: list[UUID]) -> None:
         now = clock.now()
         async with run.connection.transaction():
-            await run.connection.execute(SQL["lock_owner"], (milliseconds(now), now, user_id))
+            await run.connection.execute(SQL["lock_user"], (milliseconds(now), now, user_id))
             cursor = await run.connection.execute(
                 SQL["cool"], (user_id, ids, run.as_of, segments, ids[0], ids[-1], ids[0], ids[-1])
             )

@@ -46,8 +46,8 @@ AND t.happened_at >= %b
 AND t.happened_at < %b
 
 -- name: lock_user
--- Whoever writes for the user waits, and what was recalled before is not answered again.
-UPDATE memory_user SET version = greatest(version + 1, %b), updated_at = %b WHERE user_id = %b RETURNING user_id
+-- Whoever writes for the user waits, and what was recalled before is not answered again. Also by the owner.
+UPDATE memory_user SET version = greatest(version + 1, %b), updated_at = %b WHERE user_id = %b
 
 -- name: thaw_bodies
 -- Those that still lie in the segment that they were read from; the user is locked. OFFSET 0: see write_traces.
@@ -86,9 +86,6 @@ WHERE thawed_until <= %s AND segment_id <> ALL(%s::uuid[])
 ORDER BY user_id, trace_id
 LIMIT %s
 
--- name: lock_owner
-UPDATE memory_user SET version = greatest(version + 1, %s), updated_at = %s WHERE user_id = %s RETURNING user_id
-
 -- name: cool
 -- What was changed or forgotten meanwhile has no digest any more, and stays; the user is locked. The range of the ids
 -- leaves out the partitions that hold none of them.
@@ -107,12 +104,3 @@ bodies AS (
     WHERE b.user_id = c.user_id AND b.trace_id = c.trace_id AND b.trace_id >= %s AND b.trace_id <= %s
 )
 SELECT (SELECT count(*) FROM cooled), (SELECT count(*) FROM vectors)
-
--- name: segment
-SELECT id, space_id, month, model_id, state, path, checksum, bytes, traces, rows, first_user, last_user, lower, upper,
-       damage
-FROM cold_segment WHERE id = %s
-
--- name: note_damage
--- Unless the file was replaced meanwhile.
-UPDATE cold_segment SET damage = %s, checked_at = %s WHERE id = %s AND path = %s
