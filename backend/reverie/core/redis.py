@@ -17,6 +17,23 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
+class _Pipeline(redis.asyncio.client.Pipeline):
+    """Gives its connection back once: redis-py's, cancelled while it does so, tries again and fails with a KeyError."""
+
+    async def reset(self) -> None:
+        try:
+            await super().reset()  # type: ignore[no-untyped-call]  # redis-py says none
+        finally:
+            self.connection = None
+
+
+class _Client(redis.asyncio.Redis):
+    """A client with such pipelines."""
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> _Pipeline:
+        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
 class Redis:
     """One client of Redis. Without REDIS_URL every attempt answers None at once."""
 
@@ -36,7 +53,7 @@ class Redis:
         self.client: redis.asyncio.Redis | None = None
         if settings.redis_url is not None:
             # Without socket_timeout: redis-py would wait by asyncio.wait_for, which in Python 3.11 loses cancellations.
-            self.client = redis.asyncio.Redis.from_url(settings.redis_url, socket_connect_timeout=self._timeout)
+            self.client = _Client.from_url(settings.redis_url, socket_connect_timeout=self._timeout)
 
     @property
     def errors(self) -> int:
