@@ -113,6 +113,17 @@ class Client:
         if found["operation_id"] is not None:
             self._wait_for(found["operation_id"])
 
+    def thaw(self, user: str, days: int) -> None:
+        """POST /memory/thaw of the whole user; returns when it is done.
+
+        Raises:
+            CannotMeasure: it failed, or took longer than ten minutes.
+        """
+        asked = {"user_id": user, "scope": {"all": True}, "days": days}
+        answer = self._http.post("/memory/thaw", orjson.dumps(asked))
+        _check(answer, HTTPStatus.ACCEPTED)
+        self._wait_for(orjson.loads(answer.content)["operation_id"])
+
     def _wait_for(self, operation_id: str) -> None:
         end = time.monotonic() + _PATIENCE
         while time.monotonic() < end:

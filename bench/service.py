@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -84,15 +85,18 @@ def _throw_away(settings: dict[str, str]) -> Iterator[Service]:
 
 
 @contextmanager
-def api_beside(service: Service, **settings: str) -> Iterator[Service]:
+def api_beside(service: Service, as_of: datetime | None = None, /, **settings: str) -> Iterator[Service]:
     """Another API over the same store, with other settings (names of environment variables), until the block ends.
+
+    Its clock starts at ``as_of``, where one is given.
 
     Raises:
         CannotMeasure: it does not start.
     """
     port = free_port()
     beside = replace(service, url=f"http://127.0.0.1:{port}")
-    command = [sys.executable, "-m", "reverie", "api"]
+    api_of_now = ["reverie", "api"]
+    command = [sys.executable, "-m", *(api_of_now if as_of is None else ["bench.moved", as_of.isoformat()])]
     environment = environment_of(service) | {"REVERIE_PORT": str(port)} | settings
     with subprocess.Popen(command, env=environment, start_new_session=True) as api:  # noqa: S603
         try:

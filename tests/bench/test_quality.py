@@ -3,7 +3,6 @@
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from bench.cases import follow_ups, in_focus, of_little, without_names
 from bench.conversations import read_collection
 from bench.gather import ALL, Gathered
 from bench.report import CannotMeasure, Report
-from bench.text import conversation
 from bench.worth import ARMS, groups, learned, priors, show
 
 from bench import training
@@ -20,27 +18,6 @@ from reverie.recall.features import GROUPS, NAMES
 from reverie.recall.ranker import load_ranker
 
 COMMANDS = Path(__file__).parents[2] / "bench"
-
-
-@pytest.fixture(scope="module")
-def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three short conversations, in the form in which collections are published."""
-    path = tmp_path_factory.mktemp("collection") / "made.json"
-    path.write_text(json.dumps([_sample(seed) for seed in (1, 2, 3)]))
-    return path
-
-
-def _sample(seed: int) -> dict[str, Any]:
-    made = conversation(seed, 40, 24)
-    sessions: dict[str, Any] = {}
-    for turn in made.turns:
-        sessions.setdefault(f"{turn.session}_date_time", turn.occurred_at.isoformat())
-        sessions.setdefault(turn.session, []).append(
-            {"speaker": turn.speaker, "dia_id": turn.external_id, "text": turn.content}
-        )
-    asked = [{"question": one.text, "evidence": [one.evidence], "category": 4} for one in made.questions]
-    unanswerable = {"question": "Who painted the bridge?", "evidence": [], "category": 5}
-    return {"sample_id": f"made-{seed}", "conversation": sessions, "qa": [*asked, unanswerable]}
 
 
 def run(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
