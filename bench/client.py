@@ -124,6 +124,29 @@ class Client:
         _check(answer, HTTPStatus.ACCEPTED)
         self._wait_for(orjson.loads(answer.content)["operation_id"])
 
+    def dream(self, user: str) -> None:
+        """POST /memory/consolidate of all that is due of a user; returns when it is done.
+
+        Raises:
+            CannotMeasure: the key may not, it failed, or took longer than ten minutes.
+        """
+        answer = self._http.post("/memory/consolidate", orjson.dumps({"user_id": user}))
+        _check(answer, HTTPStatus.ACCEPTED)
+        self._wait_for(orjson.loads(answer.content)["operation_id"])
+
+    def traces(self, user: str, kind: str) -> list[dict[str, Any]]:
+        """GET /memory/traces: all of a user's traces of a kind."""
+        found: list[dict[str, Any]] = []
+        asked = {"user_id": user, "kind": kind, "limit": "100"}
+        while True:
+            answer = self._http.get(f"/memory/traces?{urlencode(asked)}")
+            _check(answer, 200)
+            page = orjson.loads(answer.content)
+            found += page["items"]
+            if page["next_cursor"] is None:
+                return found
+            asked["cursor"] = page["next_cursor"]
+
     def _wait_for(self, operation_id: str) -> None:
         end = time.monotonic() + _PATIENCE
         while time.monotonic() < end:

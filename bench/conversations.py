@@ -4,12 +4,13 @@ A file is a list of samples ``{sample_id, conversation, qa}``, the form in which
 published: ``conversation`` has for each session N ``session_N_date_time`` (ISO 8601, or "1:56 pm on 8 May, 2023") and
 ``session_N``, a list of turns ``{speaker, dia_id, text, blip_caption?}``; ``qa`` is a list of ``{question, evidence,
 category}`` with the ``dia_id`` of each turn that answers the question. Category 5, questions that nothing answers, is
-left out.
+left out. ``session_summary``, if there is one, has a paragraph ``session_N_summary`` about each session that a person
+would write.
 """
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,13 @@ class Asking:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What one user remembers, as the API takes it, and what is asked."""
+    """What one user remembers, as the API takes it, what is asked, and each ``conversation_id`` in a person's words."""
 
     name: str
     collection: str
     traces: list[dict[str, Any]]
     questions: list[Asking]
+    references: dict[str, str] = field(default_factory=dict)
 
 
 def read_collection(path: Path) -> list[Conversation]:
@@ -64,7 +66,9 @@ def _conversation(sample: dict[str, Any], collection: str) -> Conversation:
         evidence = _evidence(asked.get("evidence", []), known)
         if asked["category"] in CATEGORIES and evidence:
             questions.append(Asking(asked["question"], asked["category"], evidence))
-    return Conversation(str(sample["sample_id"]), collection, traces, questions)
+    told = sample.get("session_summary", {})
+    references = {name.removesuffix("_summary"): text for name, text in told.items()}
+    return Conversation(str(sample["sample_id"]), collection, traces, questions, references)
 
 
 def _turns(conversation: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ The store is loaded through the API; the candidates come from the same code that
 over the same database.
 """
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
@@ -21,17 +22,20 @@ from bench.service import Service
 from reverie.auth.principal import Principal
 from reverie.core.config import Settings, load_settings
 from reverie.core.ids import user_uuid
+from reverie.recall import night
 from reverie.recall.arms import FOCUS
 from reverie.recall.candidates import results
-from reverie.recall.features import NAMES, Asked, matrix
+from reverie.recall.features import NAMES, NIGHT_NAMES, NIGHT_RERANK_NAMES, RERANK_NAMES, Asked, matrix
 from reverie.recall.fuse import linear
+from reverie.recall.night import Matrix, Told
 from reverie.recall.pipeline import RecallService, Stopwatch
 from reverie.recall.pool import Pool, best, pool
 from reverie.recall.ranker import NONE
-from reverie.recall.ranking import reranked_rows
+from reverie.recall.ranking import night_matrix, reranked_rows
 from reverie.recall.recipes import RECIPES, RecipeName
 from reverie.recall.rerank import passages, rerank
 from reverie.recall.schemas import RecallQuery
+from reverie.recall.strengths import told
 from reverie.recall.times import spans_for
 from reverie.recall.types import Arm, Key, Question, Scored, trace_of
 from reverie.runtime import open_runtime
@@ -42,6 +46,14 @@ PATIENCE = 60.0
 
 SPARE = 10
 """Candidates that are judged beyond those that the service would have judged: another fold has others."""
+
+EMBEDDED_WITHIN = 600.0
+"""Seconds in which a worker has embedded what nights have made."""
+
+_WITHOUT_VECTORS: Final = """
+SELECT count(*) FROM memory_trace t WHERE t.kind = 'summary' AND t.deleted_at IS NULL
+AND NOT EXISTS (SELECT FROM memory_embedding e WHERE e.user_id = t.user_id AND e.trace_id = t.id)
+"""
 
 BATCH, BATCH_CHARS = 100, 50_000
 """Most traces and characters of a request: few enough that all have their vectors when it is answered."""
@@ -57,6 +69,10 @@ TIMES: Final = "times"
 """Among what is left out: the question is read as if it named no time."""
 
 
+BY_WIDTH: Final = {len(names): names for names in (NAMES, NIGHT_NAMES, RERANK_NAMES, NIGHT_RERANK_NAMES)}
+"""The names of features by how many they are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gathered:
     """A question as the ranker sees it.
@@ -64,7 +80,7 @@ class Gathered:
     ``features`` is float32 ``[n, names]`` of its candidates, ``evidence`` which of them answer it; ``wanted`` is how
     many traces do, those included that no arm found; ``first`` is what the arms alone weigh, ``fixed`` what fixed
     weights make of the candidates, ``[n]``; ``keys`` and ``names`` (external ids) are the candidates', ``found`` how
-    many there were before the best were chosen.
+    many there were before the best were chosen; ``night`` is what nights say of them, None where they say too little.
     """
 
     collection: str
@@ -79,6 +95,12 @@ class Gathered:
     names: list[str] = field(default_factory=list)
     fixed: Floats = field(default_factory=lambda: np.zeros(0))
     found: int = 0
+    night: Matrix | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of its features."""
+        return BY_WIDTH[self.features.shape[1]]
 
     @property
     def question(self) -> tuple[str, str, int]:
@@ -88,8 +110,13 @@ class Gathered:
     def without(self, features: Collection[str]) -> "Gathered":
         """The same with these features blank, so that nothing can be learned from them."""
         left = self.features.copy()
-        left[:, [NAMES.index(name) for name in features]] = 0
+        left[:, [self.columns.index(name) for name in features]] = 0
         return replace(self, features=left)
+
+    def with_night(self) -> "Gathered":
+        """The same with what nights say among the features; 0 where they say too little."""
+        said = np.zeros((len(self.features), len(night.NAMES)), np.float32) if self.night is None else self.night
+        return replace(self, features=np.concatenate([self.features, said], axis=1))
 
 
 Judged = dict[tuple[str, str, int], dict[Key, float]]
@@ -107,6 +134,25 @@ def load(client: Client, run: str, conversations: Sequence[Conversation], advanc
         for batch in _batches(conversation.traces):
             client.remember_in_time(user_of(run, conversation), batch)
             advance(len(batch))
+
+
+def dream(
+    service: Service, client: Client, run: str, conversations: Sequence[Conversation], advance: Callable[[int], Any]
+) -> None:
+    """Dreams every night of conversations that were loaded, and waits until what was made has its vectors.
+
+    Raises:
+        CannotMeasure: it fails, or takes too long.
+    """
+    for conversation in conversations:
+        client.dream(user_of(run, conversation))
+        advance(1)
+    end = time.monotonic() + EMBEDDED_WITHIN
+    with psycopg.connect(service.database_url, autocommit=True) as connection:
+        while (connection.execute(_WITHOUT_VECTORS).fetchone() or (0,))[0]:
+            if time.monotonic() > end:
+                raise CannotMeasure("The summaries have no vectors yet.")
+            time.sleep(1)
 
 
 def _batches(traces: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -161,17 +207,20 @@ async def gather_without(
                 ids[user] = _trace_ids(service.database_url, user_uuid(principal.space_id, user))
             searched = await _search(runtime.recall, principal, user, case, recipe)
             for name, left in without.items():
-                found[name].append(_gathered(case, searched.without(left), ids[user], RECIPES[recipe].shortlist))
+                found[name].append(
+                    _gathered(case, searched.without(left), searched.told, ids[user], RECIPES[recipe].shortlist)
+                )
             advance(1)
     return found
 
 
 class Searched(NamedTuple):
-    """What the arms found for a question."""
+    """What the arms found for a question, and what summaries say to it."""
 
     question: Question
     arms: dict[str, Arm]
     pool: Pool
+    told: Told | None
 
     def without(self, left: frozenset[str]) -> Pool:
         """The candidates as they would be without some arms."""
@@ -195,10 +244,11 @@ async def _search(
     question, arms, found, _ = await recall.gather(principal, query, Stopwatch())
     if failed := [arm.name for arm in arms.values() if arm.failed and arm.name != FOCUS]:
         raise CannotMeasure(f"Recall was degraded: {', '.join(failed)} failed.")
-    return Searched(question, arms, found)
+    sheets = await recall.sheets(principal, question.bounds.user_ids)
+    return Searched(question, arms, found, told(sheets, arms, query.at))
 
 
-def _gathered(case: Case, found: Pool, ids: Mapping[UUID, str], shortlist: int) -> Gathered:
+def _gathered(case: Case, found: Pool, told: Told | None, ids: Mapping[UUID, str], shortlist: int) -> Gathered:
     places = best(found, shortlist)
     asked = case.conversation.questions[case.number]
     read = Asked.read(case.text)
@@ -217,6 +267,7 @@ def _gathered(case: Case, found: Pool, ids: Mapping[UUID, str], shortlist: int) 
         names=names,
         fixed=np.sum(list(linear(read, found, places).values()), axis=0),
         found=len(found.keys),
+        night=None if told is None else night_matrix(told, found, places),
     )
 
 
@@ -273,12 +324,13 @@ def reranked(row: Gathered, scores: Floats, judged: Judged, most: int) -> Gather
     before = [Scored(key, float(scores[place]), {}) for key, place in zip(keys, order, strict=True)]
     return replace(
         row,
-        features=reranked_rows(row.features[order], before, [said[key] for key in keys]),
+        features=np.concatenate([row.features[order], reranked_rows(before, [said[key] for key in keys])], axis=1),
         evidence=row.evidence[order],
         first=scores[order],
         keys=keys,
         names=[row.names[place] for place in order],
         fixed=row.fixed[order],
+        night=None if row.night is None else row.night[order],
     )
 
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -93,16 +93,16 @@ class Mover:
             CannotMeasure: it failed.
         """
         with self._begun(as_of, settings) as run:
-            run.process.wait()
-        return run.ended()
+            run.beside.process.wait()
+            return run.ended()
 
     def window(self, as_of: datetime, traces: int, seconds: float, asker: Asker) -> Window:
         """Questions for ``seconds`` while it is quiet, then from the beginning of a run to its end."""
         window = Window(traces)
         asker.quiet(window, seconds)
         with self._begun(as_of, {}) as run:
-            asker.until(window, lambda: run.process.poll() is not None)
-        window.run = run.ended()
+            asker.until(window, lambda: run.beside.process.poll() is not None)
+            window.run = run.ended()
         return window
 
     @contextmanager
@@ -110,22 +110,43 @@ class Mover:
         command = [*COMMAND, "--as-of", as_of.isoformat()]
         environment = environment_of(self.service) | self.settings | settings
         url = self.service.database_url
-        said = tempfile.TemporaryFile()  # noqa: SIM115 - read once more after the block
         before, known = _bytes(url), {run for run, *_ in _runs(url)}
-        with subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT) as process:  # noqa: S603
-            try:
-                yield _Begun(process, said, url, before, known)
-            finally:
-                if process.poll() is None:
-                    process.terminate()
+        with begun(command, environment) as beside:
+            yield _Begun(beside, url, before, known)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A process that was begun; what it says is kept."""
+
+    process: "subprocess.Popen[bytes]"
+    said: IO[bytes]
+
+    def last(self) -> str:
+        """What it said last."""
+        self.said.seek(0)
+        return self.said.read().decode("utf-8", "replace")[-_SHOWN:]
+
+
+@contextmanager
+def begun(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Beside]:
+    """A process, which ends with the block at the latest."""
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT) as process,  # noqa: S603
+    ):
+        try:
+            yield Beside(process, said)
+        finally:
+            if process.poll() is None:
+                process.terminate()
 
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
     """A run that was begun. ``known``: those before it."""
 
-    process: "subprocess.Popen[bytes]"
-    said: IO[bytes]
+    beside: Beside
     database_url: str
     before: int
     known: set[UUID]
@@ -136,12 +157,10 @@ class _Begun:
         Raises:
             CannotMeasure: it failed.
         """
-        with self.said:
-            self.said.seek(0)
-            last = self.said.read().decode("utf-8", "replace")[-_SHOWN:]
+        code = self.beside.process.returncode
         new = [run for run in _runs(self.database_url) if run[0] not in self.known]
-        if self.process.returncode or not new or any(state != "done" for _, state, *_ in new):
-            raise CannotMeasure(f"`reverie tiers run` ended with {self.process.returncode}: {last}")
+        if code or not new or any(state != "done" for _, state, *_ in new):
+            raise CannotMeasure(f"`reverie tiers run` ended with {code}: {self.beside.last()}")
         seconds = sum(float(one[2]) for one in new)
         return Run(seconds, new[-1][3], self.before, _bytes(self.database_url))
 

@@ -8,7 +8,7 @@ the order in which the service writes those, for that decides how full the pages
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -131,6 +131,16 @@ class Memories:
         return self.sentences.draw(2 * _stream(batch) + 1, batch.rows)
 
 
+class Remembered(Protocol):
+    """Of each batch the traces as the API takes them, and their vectors, float32 ``[rows, dim]`` of unit length."""
+
+    def traces(self, batch: Batch) -> list[dict[str, Any]]: ...
+
+    def semantic(self, batch: Batch) -> FloatArray: ...
+
+    def entity(self, batch: Batch) -> FloatArray: ...
+
+
 def _stream(batch: Batch) -> int:
     return (batch.user << 32) + batch.first
 
@@ -182,7 +192,7 @@ async def lay(
     database_url: str,
     space: Space,
     planned: Sequence[Batch],
-    memories: Memories,
+    memories: Remembered,
     name: Callable[[int], str],
     advance: Callable[[int], Any],
 ) -> None:
@@ -231,7 +241,7 @@ class Drawn:
     heads: dict[str, FloatArray]
 
     @classmethod
-    def of(cls, space: Space, batch: Batch, memories: Memories, user: str) -> "Drawn":
+    def of(cls, space: Space, batch: Batch, memories: Remembered, user: str) -> "Drawn":
         """Draws a batch."""
         ids = uuid7s(batch.moment, batch.rows)
         follows = [None if place % SESSION == 0 else ids[place - 1] for place in range(batch.rows)]

@@ -4,7 +4,8 @@ Conversations with questions whose evidence is known are remembered by a service
 by every recipe; each is compared with the better single arm, question by question. With --leave-one-out the ranker that
 answers for a conversation was trained on all others and is served by an API of its own. With --without each arm, prior
 and group of features is left out in turn, with --heads each head is compared alone and beside ``semantic``, and
---model, given several times, has everything remembered by several models.
+--model, given several times, has everything remembered by several models. With --dreamt all nights are dreamt before
+anything is asked, and with --leave-one-out too it is said what they add (`bench/dreamt.py`).
 """
 
 import os
@@ -22,13 +23,14 @@ from bench import options
 from bench.asking import METRICS, Answered, ask, difference, mean
 from bench.client import client_of
 from bench.conversations import CATEGORIES, Conversation, read_collection
-from bench.gather import Gathered, Judged, load
+from bench.dreamt import measure_nights
+from bench.gather import Gathered, Judged, dream, load
 from bench.made import made as made_collections
 from bench.parts import measure_heads, measure_parts
 from bench.report import Bar, CannotMeasure, Report, Spread, new_report, percentile, print_table
 from bench.service import Service, api_beside, named, service_at
 from bench.train import Data, Made, Run, gathered, reranker_says, write
-from bench.training import folds, train_both
+from bench.training import FOLDS, folds, train_both
 from reverie.core.config import load_settings
 from reverie.core.kinds import HEADS
 from reverie.recall.recipes import RecipeName
@@ -54,7 +56,8 @@ Table = dict[str, list[Answered]]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be measured. ``folds`` is None for a fold of its own for each conversation; ``kept`` a file."""
+    """What is to be measured. ``folds`` is None for a fold of its own for each conversation; ``kept`` a file;
+    ``seeds`` are of the rankers that are compared where nights were ``dreamt``."""
 
     recipes: list[RecipeName]
     leave_out: bool
@@ -64,6 +67,8 @@ class Wanted:
     heads: bool
     made: bool
     kept: Path | None
+    dreamt: bool
+    seeds: int
 
 
 @dataclass(slots=True)
@@ -88,6 +93,10 @@ def quality(
     heads: Annotated[bool, typer.Option("--heads", help="Compare all heads: alone, and beside semantic.")] = False,
     model: Annotated[list[str] | None, typer.Option(help="Remember by this EMBEDDING_MODEL; once for each.")] = None,
     made: Made = True,
+    dreamt: Annotated[
+        bool, typer.Option("--dreamt", help="Dream all nights first; with --leave-one-out also say what they add.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Rankers of each fold that are compared for --dreamt.")] = 4,
     kept: Annotated[
         Path | None, typer.Option(help="Keep what rankers learn from in this file; if it is there, it is read.")
     ] = None,
@@ -103,7 +112,7 @@ def quality(
 
     Example: bench/quality --data locomo.json --data beam.json --leave-one-out
     """
-    wanted = Wanted(_recipes(recipe), leave_out, fold_count, shipped, without, heads, made, kept)
+    wanted = Wanted(_recipes(recipe), leave_out, fold_count, shipped, without, heads, made, kept, dreamt, seeds)
     place = named(url, key, database_url, redis_url)
     if place is not None and len(model or []) > 1:
         raise CannotMeasure("A service that is named has one model: measure the others without --url.")
@@ -150,6 +159,8 @@ def _measure(
         if run is None:
             run = "quality"
             load(client, run, everything, begin("remember", sum(len(one.traces) for one in everything)))
+        if wanted.dreamt:
+            dream(service, client, run, everything, begin("dream", len(everything)))
         found: Table = {}
         for recipe in wanted.recipes:
             if wanted.shipped or recipe in SINGLE:
@@ -158,7 +169,9 @@ def _measure(
     if wanted.leave_out or wanted.without:
         learning = _learning(service, run, conversations, everything, wanted)
         if wanted.leave_out:
-            found |= _folds(service, run, conversations, learning, wanted.folds)
+            found |= _folds(service, run, conversations, learning, wanted)
+            if wanted.dreamt:
+                measure_nights(report, learning.rows, wanted.seeds, wanted.folds or FOLDS)
         if wanted.without:
             measure_parts(report, service, run, conversations, more, learning.said)
     if wanted.heads:
@@ -173,7 +186,10 @@ def _learning(
     if wanted.kept is not None and wanted.kept.exists():
         return _kept(wanted.kept)
     rows = gathered(service, run, everything)
-    found = Learning(rows, reranker_says(service, conversations, rows) if "thorough" in wanted.recipes else {})
+    found = Learning(rows)
+    if "thorough" in wanted.recipes:
+        for some in (rows, [row.with_night() for row in rows]) if wanted.dreamt else (rows,):
+            found.said = reranker_says(service, conversations, some, found.said)
     if wanted.kept is not None:
         wanted.kept.write_bytes(pickle.dumps((found.rows, found.said)))
     return found
@@ -189,7 +205,7 @@ def _kept(path: Path) -> Learning:
 
 
 def _folds(
-    service: Service, run: str, conversations: Sequence[Conversation], learning: Learning, most: int | None
+    service: Service, run: str, conversations: Sequence[Conversation], learning: Learning, wanted: Wanted
 ) -> Table:
     """The answers of APIs whose rankers have not seen the conversation they are asked about."""
     recipes = [recipe for recipe in LEARNED if recipe == "balanced" or learning.said]
@@ -197,8 +213,10 @@ def _folds(
     candidates = load_settings().rerank_candidates
     with tempfile.TemporaryDirectory(prefix="reverie-rankers-") as folder, options.progress() as begin:
         advance = begin("leave one out", sum(len(one.questions) for one in conversations) * len(recipes))
-        for held, others in folds(learning.rows, most):
+        for held, others in folds(learning.rows, wanted.folds):
             write(train_both(others, learning.said, candidates), Path(folder))
+            if wanted.dreamt:
+                write(train_both([row.with_night() for row in others], learning.said, candidates), Path(folder))
             left = {row.question[:2] for row in held}
             asked = [one for one in conversations if (one.collection, one.name) in left]
             with api_beside(service, **PATIENT, MEMORY_RANKER=folder) as api, client_of(api) as client:

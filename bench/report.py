@@ -76,13 +76,13 @@ class Report:
     rows: list[dict[str, Any]] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
 
-    def ask_versions(self, database_url: str) -> None:
-        """Notes the versions of the packages and of the database.
+    def ask_versions(self, database_url: str | None) -> None:
+        """Notes the versions of the packages and, where there is one, of the database.
 
         Raises:
             CannotMeasure: the database cannot be reached.
         """
-        self.versions = _package_versions() | _database_versions(database_url)
+        self.versions = _package_versions() | (_database_versions(database_url) if database_url else {})
 
     def write(self, path: Path) -> None:
         """Writes everything as JSON."""
@@ -95,9 +95,8 @@ class Report:
         machine = self.machine
         _console().print(
             f"{machine['cores']} cores of {machine['processor']}, {machine['memory_gib']} GiB; load "
-            f"{machine['load_before']} before, {os.getloadavg()[0]:.2f} after; Python {machine['python']}, "
-            f"PostgreSQL {self.versions['PostgreSQL']} (fsync {self.versions['fsync']}, synchronous_commit "
-            f"{self.versions['synchronous_commit']}), pgvector {self.versions['pgvector extension']}",
+            f"{machine['load_before']} before, {os.getloadavg()[0]:.2f} after; Python {machine['python']}"
+            + self._database(),
             highlight=False,
         )
         if machine["load_before"] > machine["cores"] / 2:
@@ -105,6 +104,15 @@ class Report:
                 "The machine was busy with something else meanwhile: read these numbers with their ranges.",
                 style="yellow",
             )
+
+    def _database(self) -> str:
+        """The database in words, where there is one."""
+        if "PostgreSQL" not in self.versions:
+            return ""
+        return (
+            f", PostgreSQL {self.versions['PostgreSQL']} (fsync {self.versions['fsync']}, synchronous_commit "
+            f"{self.versions['synchronous_commit']}), pgvector {self.versions['pgvector extension']}"
+        )
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str) -> None:

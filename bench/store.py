@@ -152,8 +152,8 @@ def _postgresql(database_url: str) -> int | None:
         row = connection.execute("SELECT pg_backend_pid()").fetchone()
         assert row is not None
         try:
-            postmaster = _parent(int(row[0]))
-            return sum(map(_proportional, [postmaster, *_children(postmaster)])) or None
+            postmaster = parent(int(row[0]))
+            return sum(map(_proportional, [postmaster, *children(postmaster)])) or None
         except (OSError, ValueError):
             return None
 
@@ -167,15 +167,15 @@ def _proportional(pid: int) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
-def _parent(pid: int) -> int:
+def parent(pid: int) -> int:
     return int(_status(pid)[1])
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     found = []
     for path in Path("/proc").iterdir():
         try:
-            if path.name.isdigit() and _parent(int(path.name)) == pid:
+            if path.name.isdigit() and parent(int(path.name)) == pid:
                 found.append(int(path.name))
         except (FileNotFoundError, ProcessLookupError):
             continue

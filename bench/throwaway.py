@@ -71,7 +71,7 @@ async def _make_key(settings: Settings) -> str:
     await database.open()
     try:
         keys = KeyService(database)
-        made = await keys.create(await keys.ensure_space(DEFAULT_SPACE), "bench", ["read", "write"])
+        made = await keys.create(await keys.ensure_space(DEFAULT_SPACE), "bench", ["read", "write", "admin"])
     finally:
         await database.close()
     return str(made.key)

@@ -332,7 +332,7 @@ def _opened(sizes: Sequence[int], weeks: Sequence[Week], planned: Sequence[Batch
             "MEMORY_HOT_DAYS": str(HOT_DAYS),
             "MEMORY_WARM_DAYS": str(WARM_DAYS),
             # Nobody else is to move anything meanwhile.
-            "MEMORY_TIER_HOUR": str((datetime.now(UTC).hour + 12) % 24),
+            "DREAM_AT": f"{(datetime.now(UTC).hour + 12) % 24:02}:00",
             "OBJECT_STORE_URL": folder.as_uri(),
             "REVERIE_SECRET_KEY": secrets.token_urlsafe(32),
         }

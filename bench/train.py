@@ -17,7 +17,7 @@ from bench.asking import METRICS, answered, mean
 from bench.cases import cases_of
 from bench.client import client_of
 from bench.conversations import Conversation, read_collection
-from bench.gather import Gathered, Judged, gather, judge, load
+from bench.gather import Gathered, Judged, dream, gather, judge, load
 from bench.made import MADE
 from bench.made import made as made_collections
 from bench.report import Report, new_report, print_table
@@ -29,6 +29,7 @@ from reverie.recall.ranker import CARRIED, MADE_FOR
 Data = Annotated[list[Path], typer.Option("--data", help="A collection of conversations; give it once for each.")]
 Run = Annotated[str | None, typer.Option(help="The name under which a named service has them already.")]
 Out = Annotated[Path, typer.Option(help="The folder where the rankers go.")]
+Dreamt = Annotated[bool, typer.Option("--dreamt", help="Of the night: dream the conversations before they are asked.")]
 Made = Annotated[bool, typer.Option(help="Learn from questions made by program, too.")]
 
 
@@ -36,23 +37,26 @@ def train_rankers(
     data: Data,
     out: Out = CARRIED,
     made: Made = True,
+    dreamt: Dreamt = False,
     run: Run = None,
     url: options.Url = None,
     key: options.Key = None,
     database_url: options.DatabaseUrl = None,
     json: options.Json = None,
 ) -> None:
-    """Trains the rankers of the recipes `balanced` and `thorough`.
+    """Trains the rankers of the recipes `balanced` and `thorough`; with --dreamt those for whom nights were dreamt.
 
     Example: bench/train --data locomo.json --data beam.json
     """
-    report = new_report("train", {"data": [path.name for path in data], "made": made})
+    report = new_report("train", {"data": [path.name for path in data], "made": made, "dreamt": dreamt})
     conversations = [one for path in data for one in read_collection(path)] + (made_collections() if made else [])
     with service_at(named(url, key, database_url)) as service:
         report.ask_versions(service.database_url)
-        rows = gathered(service, run, conversations)
+        rows = gathered(service, run, conversations, dreamt=dreamt)
+        rows = [row.with_night() for row in rows] if dreamt else rows
         compare(report, rows)
-        rankers = train_both(rows, reranker_says(service, conversations, rows), load_settings().rerank_candidates)
+        said = reranker_says(service, conversations, rows)
+        rankers = train_both(rows, said, load_settings().rerank_candidates)
     write(rankers, out)
     for name in rankers:
         print(f"{out / name}.onnx: {(out / name).with_suffix('.onnx').stat().st_size:,} bytes")
@@ -66,21 +70,28 @@ def write(rankers: dict[str, Trained], folder: Path) -> None:
         (folder / f"{name}.onnx").write_bytes(to_onnx(ranker, MADE_FOR[name]))
 
 
-def gathered(service: Service, run: str | None, conversations: Sequence[Conversation]) -> list[Gathered]:
-    """The candidates of every question; conversations are remembered first where ``run`` does not name them."""
+def gathered(
+    service: Service, run: str | None, conversations: Sequence[Conversation], *, dreamt: bool = False
+) -> list[Gathered]:
+    """The candidates of every question; conversations are remembered first where ``run`` does not name them, and
+    ``dreamt`` as far as they are not yet."""
     with options.progress() as begin, client_of(service) as client:
         if run is None:
             run = "train"
             load(client, run, conversations, begin("remember", sum(len(one.traces) for one in conversations)))
+        if dreamt:
+            dream(service, client, run, conversations, begin("dream", len(conversations)))
         advance = begin("gather", sum(len(one.questions) for one in conversations))
         return asyncio.run(gather(service, run, cases_of(conversations), "balanced", advance))
 
 
-def reranker_says(service: Service, conversations: Sequence[Conversation], rows: Sequence[Gathered]) -> Judged:
-    """What the reranker says of the best candidates of the questions that people asked."""
+def reranker_says(
+    service: Service, conversations: Sequence[Conversation], rows: Sequence[Gathered], known: Judged | None = None
+) -> Judged:
+    """What the reranker says of the best candidates of the questions that people asked, beside what is known."""
     asked = [(row, scores) for row, scores in likely(rows) if not row.collection.startswith(MADE)]
     with options.progress() as begin:
-        return asyncio.run(judge(service, conversations, asked, begin("judge", len(asked))))
+        return asyncio.run(judge(service, conversations, asked, begin("judge", len(asked)), known))
 
 
 def compare(report: Report, rows: Sequence[Gathered]) -> None:

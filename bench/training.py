@@ -10,8 +10,8 @@ import numpy as np
 from bench.gather import Floats, Gathered, Judged, reranked
 from bench.made import MADE
 from bench.report import CannotMeasure
-from reverie.recall.features import NAMES, RERANK_GROUPS, RERANK_NAMES
-from reverie.recall.ranker import INPUT, NAMES_KEY, OFFSET_KEY, SLOPE_KEY
+from reverie.recall.features import ALL_GROUPS, NIGHT_GROUPS
+from reverie.recall.ranker import INPUT, NAMES_KEY, OF_THE_NIGHT, OFFSET_KEY, SLOPE_KEY
 
 TREES: Final = 300
 PARAMETERS: Final[dict[str, Any]] = {
@@ -26,13 +26,12 @@ PARAMETERS: Final[dict[str, Any]] = {
     "bagging_freq": 1,
     "num_threads": 1,
     "deterministic": True,
-    "seed": 0,
     "verbose": -1,
 }
 """Few leaves and many trees: 15 leaves found as much where they were trained and less elsewhere."""
 
 RISING: Final = frozenset(
-    name for group in ("semantic", "lexical", "both", "rerank") for name in RERANK_GROUPS[group]
+    name for group in ("semantic", "lexical", "both", "summaries", "rerank") for name in ALL_GROUPS[group]
 ) | {"near", "named"}  # fmt: skip
 """Features of which more never lowers a score: what a few hundred questions say otherwise is chance."""
 
@@ -113,10 +112,12 @@ def folds(rows: Sequence[Gathered], most: int | None = None) -> Iterator[tuple[l
 
 
 def train_both(rows: Sequence[Gathered], judged: Judged, most: int) -> dict[str, Trained]:
-    """The rankers of ``balanced`` and ``thorough``; the latter of those questions that were judged."""
+    """The rankers of ``balanced`` and ``thorough``, the latter of what was judged; of the ``night`` where the rows have
+    what it says among their features."""
+    names = [f"{recipe}{OF_THE_NIGHT if _of_the_night(rows[0]) else ''}" for recipe in ("balanced", "thorough")]
     balanced, held = train_and_hold(rows)
     seen = [reranked(row, scores, judged, most) for row, scores in held if row.question in judged]
-    return {"balanced": balanced, "thorough": train(seen)} if seen else {"balanced": balanced}
+    return dict(zip(names, [balanced, *([train(seen)] if seen else [])], strict=False))
 
 
 def to_onnx(ranker: Trained, names: Sequence[str]) -> bytes:
@@ -151,6 +152,20 @@ def _held_out(rows: Sequence[Gathered]) -> list[tuple[Gathered, Floats]]:
     return [(row, _raw(booster, row)) for booster, held in _folded(rows) for row in held]
 
 
+def held_out(rows: Sequence[Gathered], seed: int, count: int | None = FOLDS) -> Iterator[tuple[Gathered, Floats]]:
+    """Every question that people asked with the raw scores of its candidates by trees that have not seen its
+    conversation.
+
+    Args:
+        rows: the questions.
+        seed: of the features and questions that each tree is grown of.
+        count: of folds, as in :func:`folds`.
+    """
+    for held, others in folds(rows, count):
+        booster = _fit(others, seed)
+        yield from ((row, _raw(booster, row)) for row in held)
+
+
 def _folded(rows: Sequence[Gathered], count: int = FOLDS) -> Iterator[tuple[Any, list[Gathered]]]:
     """(trees that have seen all but some conversations, the questions of these), until all were held out once."""
     conversations = list(dict.fromkeys(row.question[:2] for row in rows))
@@ -166,7 +181,7 @@ def _raw(booster: Any, row: Gathered) -> Floats:
     return np.asarray(booster.predict(row.features, num_threads=1), dtype=np.float64)
 
 
-def _fit(rows: Sequence[Gathered]) -> Any:
+def _fit(rows: Sequence[Gathered], seed: int = 0) -> Any:
     library = lightgbm()
     # A question whose evidence no arm found has no order to learn.
     useful = [row for row in rows if row.evidence.any()]
@@ -176,9 +191,12 @@ def _fit(rows: Sequence[Gathered]) -> Any:
         group=[len(row.evidence) for row in useful],
         weight=np.concatenate([np.full(len(row.evidence), _weight(row)) for row in useful]),
     )
-    names = NAMES if rows[0].features.shape[1] == len(NAMES) else RERANK_NAMES
-    rising = {"monotone_constraints": [int(name in RISING) for name in names]}
-    return library.train(PARAMETERS | rising, data, TREES)
+    rising = {"monotone_constraints": [int(name in RISING) for name in rows[0].columns]}
+    return library.train(PARAMETERS | rising | {"seed": seed}, data, TREES)
+
+
+def _of_the_night(row: Gathered) -> bool:
+    return set(NIGHT_GROUPS["summaries"]) <= set(row.columns)
 
 
 def _weight(row: Gathered) -> float:
@@ -188,6 +206,9 @@ def _weight(row: Gathered) -> float:
 def _scale(held: Sequence[tuple[Gathered, Floats]]) -> tuple[float, float]:
     """The slope and offset that make probabilities of raw scores: logistic regression by Newton's method."""
     asked = [one for one in held if not one[0].collection.startswith(MADE)] or held
+    if _of_the_night(held[0][0]):
+        # No other questions are put to a ranker of the night.
+        asked = [one for one in asked if one[0].night is not None] or asked
     raw = np.concatenate([scores for _, scores in asked])
     evidence = np.concatenate([row.evidence for row, _ in asked]).astype(np.float64)
     design = np.stack([raw, np.ones_like(raw)], axis=1)

@@ -16,6 +16,7 @@ from reverie.core.limits import limits_from
 from reverie.core.metrics import Metrics
 from reverie.core.openapi import document, name_of
 from reverie.core.telemetry import Requests, configure_logging
+from reverie.dream import routes as dream
 from reverie.embedding.protocol import Embedder
 from reverie.exporting import routes as exporting
 from reverie.forgetting import routes as forgetting
@@ -31,8 +32,9 @@ from reverie.text import dates
 from reverie.tiers import routes as tiers
 
 ROUTERS = (
-    status.router, memories.router, recall.router, forgetting.router, exporting.router, tiers.router, operations.router,
-    retention.router, auth.router, status.watch,
+    # Before the routes of a user's own name, which may end in anything.
+    exporting.router, status.router, memories.router, recall.router, forgetting.router, dream.router, tiers.router,
+    operations.router, retention.router, auth.router, status.watch,
 )  # fmt: skip
 
 
@@ -55,6 +57,10 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
             app.state.operations = runtime.operations
             app.state.tiers = runtime.tier_overview
             app.state.thaws = runtime.thaws
+            app.state.users = runtime.users
+            app.state.pins = runtime.pins
+            app.state.merges = runtime.merges
+            app.state.dreams = runtime.dream_service
             app.state.status = StatusService(runtime.database, runtime.redis, runtime.encoder, runtime.model)
             app.state.overview = Overview(
                 app.state.status, runtime.database, runtime.redis, runtime.encoder, runtime.model, metrics

@@ -11,12 +11,15 @@ from reverie.auth.service import KeyService
 from reverie.cold.service import ColdService
 from reverie.core.config import Settings
 from reverie.core.database import Database
-from reverie.core.errors import StartError
+from reverie.core.errors import NotFound, StartError
 from reverie.core.metrics import Metrics, Sources
 from reverie.core.queue import Bell
 from reverie.core.redis import Redis
 from reverie.core.schema import check, unreachable
 from reverie.core.secret import Secret, check_secret
+from reverie.dream.runs import CONSOLIDATE, DreamRuns
+from reverie.dream.service import UNDO, DreamService
+from reverie.dream.stages import stages_of
 from reverie.embedding.encoder import Encoder
 from reverie.embedding.protocol import Embedder, EmbeddingError
 from reverie.embedding.registry import build_embedder, model_identity, reembed_command
@@ -26,11 +29,17 @@ from reverie.forgetting.erasing import Eraser
 from reverie.forgetting.receipts import ReceiptService
 from reverie.forgetting.repository import FORGET
 from reverie.forgetting.service import ForgettingService
+from reverie.language.service import Language
+from reverie.memories.access import AccessCounts
+from reverie.memories.cold import ColdTraces
 from reverie.memories.embedding import EMBED
 from reverie.memories.links import LINK
+from reverie.memories.merging import MergeService
 from reverie.memories.model import FILL, Model, ensure_model, fill_later
+from reverie.memories.pins import PinService
 from reverie.memories.service import MemoryService
 from reverie.memories.tombstones import Tombstones
+from reverie.memories.users import UserService
 from reverie.objects.store import open_objects
 from reverie.operations.service import OperationService
 from reverie.recall.pipeline import RecallService
@@ -38,6 +47,7 @@ from reverie.recall.ranker import load_rankers
 from reverie.retention.pruning import PRUNE
 from reverie.retention.service import RetentionService
 from reverie.tiers.overview import TierOverview
+from reverie.tiers.repository import active_model
 from reverie.tiers.runs import TierRuns
 from reverie.tiers.service import TierService, add_indexes
 from reverie.tiers.steps import steps_of
@@ -59,6 +69,7 @@ class Runtime:
     keys: KeyService
     operations: OperationService
     memories: MemoryService
+    counts: AccessCounts
     reranking: Reranking
     recall: RecallService
     forgetting: ForgettingService
@@ -68,6 +79,11 @@ class Runtime:
     exporting: ExportService
     tiers: TierService
     runs: TierRuns
+    dreams: DreamRuns
+    dream_service: DreamService
+    users: UserService
+    pins: PinService
+    merges: MergeService
     tier_overview: TierOverview
     thaws: ThawService
 
@@ -96,6 +112,8 @@ async def open_runtime(
         metrics = metrics or Metrics()
         reranking = Reranking.of(settings, metrics)
         stack.push_async_callback(reranking.close)
+        language = Language.of(settings)
+        stack.push_async_callback(language.close)
         model = await _model(settings, database, (name, dim, precision))
         await database.open(model.id)
         stack.push_async_callback(database.close)
@@ -107,13 +125,15 @@ async def open_runtime(
         tiers = TierService(database, settings.memory_hnsw)
         await tiers.keep_ahead()
         focus = Focus(settings, redis)
+        counts = AccessCounts(database, redis)
+        stack.push_async_callback(counts.close)
         cold = ColdService(database, await asyncio.to_thread(open_objects, settings))
         stack.callback(cold.close)
         memories = MemoryService(settings, database, encoder, model, focus, bell, tiers.make_partitions, cold)
-        recall = RecallService(settings, database, encoder, model, focus, metrics, rankers, reranking, cold)
+        recall = RecallService(settings, database, encoder, model, focus, metrics, rankers, reranking, cold, counts)
         stack.callback(recall.close)
-        forgetting = ForgettingService(database, focus, bell, Tombstones(secret), cold, recall)
-        eraser = Eraser(database, focus, cold)
+        forgetting = ForgettingService(database, focus, bell, Tombstones(secret), cold, counts, recall)
+        eraser = Eraser(database, focus, cold, counts)
         metrics.follow(
             Sources(
                 pool=database.statistics,
@@ -124,6 +144,18 @@ async def open_runtime(
         )
         thaws = ThawService(database, bell, cold, model, settings.memory_thaw_days)
         retention = RetentionService(settings, database, bell, forgetting.forget_traces)
+        runs = TierRuns(settings, database, steps_of(settings, cold))
+        stages = stages_of(settings, runs, retention.pruner)
+        dreams = DreamRuns(
+            settings,
+            database,
+            model,
+            stages,
+            cold=ColdTraces(cold, settings.memory_cold_timeout_seconds),
+            bell=bell,
+            language_model_of=language.of_night,
+        )
+        dream_service = DreamService(settings, database, bell, stages.names)
         yield Runtime(
             settings=settings,
             metrics=metrics,
@@ -143,20 +175,68 @@ async def open_runtime(
                     PRUNE: retention.pruner.prune,
                     THAW: thaws.thaw,
                     FORGET: eraser.erase,
+                    CONSOLIDATE: dreams.consolidate,
+                    UNDO: dream_service.undo,
                 },
             ),
             memories=memories,
+            counts=counts,
             reranking=reranking,
             recall=recall,
             forgetting=forgetting,
             eraser=eraser,
-            receipts=ReceiptService(database, focus, cold),
+            receipts=ReceiptService(database, focus, cold, counts),
             retention=retention,
             exporting=ExportService(database, focus, cold),
             tiers=tiers,
-            runs=TierRuns(settings, database, steps_of(settings, cold)),
+            runs=runs,
+            dreams=dreams,
+            dream_service=dream_service,
+            users=UserService(database),
+            pins=PinService(database, memories),
+            merges=MergeService(database),
             tier_overview=TierOverview(settings, database, cold.objects),
             thaws=thaws,
+        )
+
+
+@asynccontextmanager
+async def open_dreams(settings: Settings) -> AsyncIterator[DreamRuns]:
+    """The dream over the store of these settings, without an embedding model: a worker makes the vectors.
+
+    Raises:
+        StartError: the store is not there, or does not fit the settings.
+        NotFound: nobody has remembered anything in it.
+    """
+    await asyncio.to_thread(check, str(settings.database_url))
+    database, redis = Database(settings), Redis(settings)
+    bell = Bell(settings, redis)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(redis.close)
+        stack.push_async_callback(bell.close)
+        await database.open()
+        stack.push_async_callback(database.close)
+        async with database.maintenance() as connection:
+            model = await active_model(connection)
+        if model is None:
+            raise NotFound("Nothing was remembered in this store yet.")
+        secret = Secret.of(settings)
+        await check_secret(database, secret, settings.reverie_secret_lost)
+        language = Language.of(settings)
+        stack.push_async_callback(language.close)
+        cold = ColdService(database, await asyncio.to_thread(open_objects, settings))
+        stack.callback(cold.close)
+        counts = AccessCounts(database, redis)
+        forgetting = ForgettingService(database, Focus(settings, redis), bell, Tombstones(secret), cold, counts, None)
+        retention = RetentionService(settings, database, bell, forgetting.forget_traces)
+        yield DreamRuns(
+            settings,
+            database,
+            model,
+            stages_of(settings, TierRuns(settings, database, steps_of(settings, cold)), retention.pruner),
+            cold=ColdTraces(cold, settings.memory_cold_timeout_seconds),
+            bell=bell,
+            language_model_of=language.of_night,
         )
 
 

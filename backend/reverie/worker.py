@@ -55,7 +55,7 @@ async def run_operation(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:
 
 
 async def keep_house(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
-    """Partitions ahead, the terms of large users counted, and what has outlived its time or expired."""
+    """Partitions ahead, the terms of large users and the recalls counted, and what has outlived its time or expired."""
     runtime: Runtime = ctx["runtime"]
     chores = (
         runtime.tiers.keep_ahead(),
@@ -64,6 +64,7 @@ async def keep_house(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  #
         delete_old_keys(runtime.database, clock.now()),
         runtime.eraser.finish_left(),
         runtime.retention.pruner.forget_expired(),
+        runtime.counts.flush(),
     )
     # Each by itself: one that fails does not keep the others from being done.
     done = await asyncio.gather(*chores, return_exceptions=True)
@@ -84,10 +85,10 @@ async def prune(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa
     await runtime.retention.pruner.prune_all()
 
 
-async def run_tiers(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
-    """Goes through the tiers once a night (MEMORY_TIER_HOUR); returns at once where it was done, or somebody does."""
+async def dream(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
+    """Dreams once a night (DREAM_AT), the tiers at its end; returns at once where it was done, or somebody does."""
     runtime: Runtime = ctx["runtime"]
-    await runtime.runs.nightly()
+    await runtime.dreams.nightly()
 
 
 class WorkerSettings:
@@ -101,7 +102,7 @@ class WorkerSettings:
         cron(keep_house, minute=_MINUTES, run_at_startup=True, max_tries=1, keep_result=0),
         cron(prune, minute={17}, max_tries=1, keep_result=0),
         cron(build_indexes, minute=_MINUTES, run_at_startup=True, max_tries=1, keep_result=0, timeout=BUILD_SECONDS),
-        cron(run_tiers, minute=_MINUTES, max_tries=1, keep_result=0, timeout=BUILD_SECONDS),
+        cron(dream, minute=_MINUTES, max_tries=1, keep_result=0, timeout=BUILD_SECONDS),
     ]
 
 
@@ -183,7 +184,7 @@ async def _listen(runtime: Runtime) -> None:
         async with asyncio.TaskGroup() as jobs:
             jobs.create_task(_repeat(keep_house, runtime))
             jobs.create_task(_repeat(build_indexes, runtime))
-            jobs.create_task(_repeat(run_tiers, runtime))
+            jobs.create_task(_repeat(dream, runtime))
             jobs.create_task(_repeat(prune, runtime, PRUNE_MINUTES))
         return
     while True:

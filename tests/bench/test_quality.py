@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,15 @@ import pytest
 from bench.asking import Answered, answered, difference, judged, mean
 from bench.cases import follow_ups, in_focus, of_little, without_names
 from bench.conversations import read_collection
+from bench.dreamt import measure_nights
 from bench.gather import ALL, Gathered
 from bench.report import CannotMeasure, Report
 from bench.worth import ARMS, groups, learned, priors, show
 
 from bench import training
+from reverie.recall import night
 from reverie.recall.features import GROUPS, NAMES
-from reverie.recall.ranker import load_ranker
+from reverie.recall.ranker import MADE_FOR, OF_THE_NIGHT, load_ranker
 
 COMMANDS = Path(__file__).parents[2] / "bench"
 
@@ -188,18 +191,62 @@ def test_one_conversation_teaches_nothing() -> None:
         training.train([row for row in some_questions() if row.conversation == "0"])
 
 
+@pytest.mark.parametrize(("option", "suffix"), [([], ""), (["--dreamt"], OF_THE_NIGHT)])
 def test_a_trained_ranker_is_one_that_the_service_reads(
-    collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: list[str], suffix: str
 ) -> None:
     monkeypatch.setenv("RERANK_CANDIDATES", "2")
-    out = tmp_path / "balanced.onnx"
 
-    done = run("train", "--data", str(collection), "--no-made", "--out", str(tmp_path))
+    done = run("train", "--data", str(collection), "--no-made", "--out", str(tmp_path), *option)
 
     assert done.returncode == 0, done.stderr
     assert "made, ranker" in done.stdout
-    ranker = load_ranker(out, NAMES)
-    assert ranker.scores(np.zeros((3, len(NAMES)), dtype=np.float32)).shape == (3,)
+    for recipe in ("balanced", "thorough"):
+        names = MADE_FOR[f"{recipe}{suffix}"]
+        ranker = load_ranker(tmp_path / f"{recipe}{suffix}.onnx", names)
+        assert ranker.scores(np.zeros((3, len(names)), dtype=np.float32)).shape == (3,)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_nights_add_is_told_by_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "TREES", 20)
+    monkeypatch.setitem(training.PARAMETERS, "min_data_in_leaf", 5)
+    rng = np.random.default_rng(0)
+    rows = []
+    for row in some_questions():
+        # Of every question but those of one conversation summaries know the answer, and nothing else does.
+        said = rng.normal(size=(20, len(night.NAMES))).astype(np.float32)
+        said[:, 2] = np.where(row.evidence, 3, 0)
+        silent = row.conversation == "0"
+        blank = row.without(NAMES)
+        rows.append(replace(row if silent else blank, night=None if silent else said))
+    report = Report("quality", {}, {}, {})
+
+    measure_nights(report, rows, 2, None)
+
+    [everyone, single] = report.rows
+    assert (everyone["nights"], single["nights"]) == ("all", "single-hop")
+    assert everyone["low"] <= everyone["gain"] <= everyone["high"]
+    assert everyone["gain"] > 0.1
+    assert everyone["lost"]["no summaries"][0] > everyone["lost"]["no salience"][0]
+    assert [bar.met for bar in report.bars] == [True, True, True]
+    silent_only = Report("quality", {}, {}, {})
+    measure_nights(silent_only, [replace(row, night=None) for row in rows], 1, None)
+    assert [silent_only.rows[0][name] for name in ("gain", "low", "high")] == [0, 0, 0]
+
+
+def test_nights_are_dreamt_before_anything_is_asked(collection: Path, tmp_path: Path) -> None:
+    report = tmp_path / "quality.json"
+
+    done = run(
+        "quality", "--data", str(collection), "--recipe", "balanced", "--dreamt", "--leave-one-out", "--folds", "3",
+        "--seeds", "1", "--no-shipped", "--no-made", "--json", str(report),
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(report.read_text())
+    assert [row["nights"] for row in found["rows"] if "nights" in row] == ["all", "single-hop"]
+    assert "R@10 with what nights have made" in done.stdout
 
 
 def test_a_recipe_that_is_none_is_one_sentence(collection: Path) -> None:

@@ -42,6 +42,12 @@ def _no_settings_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None
     monkeypatch.setenv("REVERIE_CONFIG", str(tmp_path / "reverie.yaml"))
 
 
+@pytest.fixture(autouse=True)
+def _in_a_process_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands run here in the process of the tests, which does not get back the priority that it has given away."""
+    monkeypatch.setattr("reverie.embedding.priority.give_way", lambda: None)
+
+
 @pytest.fixture
 def alone() -> Cli:
     """Runs the command line without a service: ``alone("recall", "q", stdin="…", REVERIE_PORT="1")``."""

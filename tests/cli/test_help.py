@@ -73,7 +73,10 @@ def test_every_command_has_a_description_and_an_example_that_parses(alone: "Cli"
 def _parse(words: list[str]) -> None:
     """Reads a command line as running it would, without doing anything."""
     command, path, rest = get_command(app), ["reverie"], words[1:]
-    while hasattr(command, "commands"):
+    # A group may do something by itself.
+    while hasattr(command, "commands") and (
+        rest[:1] in [[name] for name in command.commands] or not getattr(command, "invoke_without_command", False)
+    ):
         path.append(rest.pop(0))
         command = command.commands[path[-1]]
     command.make_context(" ".join(path), rest)

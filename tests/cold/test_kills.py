@@ -4,11 +4,15 @@ import asyncio
 import multiprocessing
 import signal
 from multiprocessing.context import ForkServerContext
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.cold import killed
 from tests.cold.rows import text_of
 from tests.cold.store import Store
+
+if TYPE_CHECKING:
+    from tests.figures import Figure
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +44,12 @@ async def _whole_or_not_there(store: Store) -> None:
     assert all(text == text_of(one) for (_, one), text in contents.texts.items())
 
 
-async def test_writing_is_killed_at_any_step(store: Store, processes: ForkServerContext, long: bool) -> None:
-    steps = 1
+async def test_writing_is_killed_at_any_step(
+    store: Store, processes: ForkServerContext, long: bool, figure: "Figure"
+) -> None:
+    steps, kills = 1, 0
     while await _killed_at(processes, store, "write", steps):
+        kills += 1
         await _whole_or_not_there(store)
         visible = await store.rows("SELECT count(*) FROM cold_segment WHERE state = 'visible'")
         assert visible in ([(0,)], [(2,)])
@@ -53,6 +60,7 @@ async def test_writing_is_killed_at_any_step(store: Store, processes: ForkServer
         await store.cold.purge(store.owner)
         await store.is_whole([])
         steps += 1 if long else 3
+    figure("SIGKILLs in an export", kills)
     assert steps > 20
     await store.is_whole(store.keys)
 
@@ -65,17 +73,21 @@ async def test_one_run_goes_on_where_the_last_was_killed(store: Store, processes
     await store.is_whole(store.keys)
 
 
-async def test_purging_is_killed_at_any_step(store: Store, processes: ForkServerContext, long: bool) -> None:
+async def test_purging_is_killed_at_any_step(
+    store: Store, processes: ForkServerContext, long: bool, figure: "Figure"
+) -> None:
     await store.write(store.keys[:200])
     await store.write(store.keys[200:260])
     gone = [*store.keys[:200:40], *store.keys[200:260]]
     await store.forget(gone)
     kept = [key for key in store.keys[:260] if key not in gone]
-    steps = 1
+    steps, kills = 1, 0
     while await _killed_at(processes, store, "purge", steps):
+        kills += 1
         await _whole_or_not_there(store)
         assert set((await store.cold.contents(store.space, store.keys)).texts) == set(kept)
         steps += 1 if long else 3
+    figure("SIGKILLs while files are written anew", kills)
     # What was done before it was killed is not done again, so each run gets a little further.
     assert steps > 5
     await store.is_whole(kept)

@@ -1,8 +1,9 @@
 """Two spaces that hold the same users, what belongs to each, and one good request for every route."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import psycopg
@@ -11,6 +12,9 @@ from psycopg import sql
 
 from reverie.models import Base
 from tests.conftest import Api
+
+if TYPE_CHECKING:
+    from reverie.core.database import Database
 
 DIM = 384
 USER = "nora"
@@ -40,6 +44,7 @@ class Person:
     operation_id: str = ""
     receipt_id: str = ""
     key_id: str = ""
+    dream_id: str = ""
     cursor: str = ""
     users_cursor: str = ""
     idempotency_key: str = "the same key in both spaces"
@@ -97,6 +102,42 @@ FROM one, (SELECT '00000000-0000-0000-0000-000000000000'::uuid AS id) uuid_nil
 """A row for each space of the tables that only a move of old memory fills, and that nothing reads as it is."""
 
 
+_OF_DREAMS = """
+WITH one AS (
+    SELECT t.space_id, t.user_id, t.id FROM memory_trace t JOIN space s ON s.id = t.space_id
+    WHERE s.name = %s ORDER BY t.id LIMIT 1
+),
+run AS (
+    INSERT INTO dream_run (space_id, id, state, started_at, seen_at)
+    SELECT space_id, gen_random_uuid(), 'done', now(), now() FROM one
+    RETURNING space_id, id
+),
+stage AS (
+    INSERT INTO dream_stage (space_id, run_id, stage, place, state) SELECT space_id, id, 'group', 0, 'done' FROM run
+),
+dreamer AS (
+    INSERT INTO dream_user (space_id, user_id, run_id, days)
+    SELECT o.space_id, o.user_id, r.id, 1 FROM one o JOIN run r USING (space_id)
+),
+day AS (
+    INSERT INTO dream_day (space_id, user_id, day, state) SELECT space_id, user_id, '2020-01-01', 'done' FROM one
+),
+aside AS (
+    INSERT INTO dream_aside (space_id, user_id, trace_id, stage, error, created_at)
+    SELECT space_id, user_id, id, 'summarise', 'It broke.', now() FROM one
+),
+access AS (
+    INSERT INTO memory_access (space_id, user_id, trace_id, recalls, last_at)
+    SELECT space_id, user_id, id, 1, now() FROM one
+),
+name AS (
+    INSERT INTO entity_name (space_id, user_id, hash, entity_id) SELECT space_id, user_id, 'h', id FROM one
+)
+SELECT id FROM run
+"""
+"""A run of the dream in a space, with what belongs to one."""
+
+
 async def furnish(api: Api, owner: "psycopg.Connection[tuple[Any, ...]]", client: redis.Redis) -> House:
     """Fills two spaces."""
     ours = await furnish_person(api, "ours", "Our password is marzipan.")
@@ -137,6 +178,10 @@ async def furnish_person(api: Api, space: str, secret: str) -> Person:
     assert answer.status_code == 200, answer.text
     answer = await client.get("/memory/traces", params={"user_id": USER, "limit": 1})
     person.cursor = answer.json()["next_cursor"]
+    database: Database = api.app.state.database
+    async with database.maintenance() as owner:
+        [(dream_id,)] = await (await owner.execute(_OF_DREAMS.encode(), (space,))).fetchall()
+    person.dream_id = str(dream_id)
     answer = await client.get("/memory/users", params={"limit": 1})
     person.users_cursor = answer.json()["next_cursor"]
     return person
@@ -166,13 +211,26 @@ class Route:
         """The path with the ids of a person's things."""
         return self.path.format(**self.ids(person))
 
+    def at(self, one: str) -> str:
+        """The path with this for every id in it."""
+        return re.sub(r"{\w+}", lambda _: one, self.path)
+
 
 def _trace(person: Person) -> dict[str, str]:
     return {"trace_id": person.trace_ids[1]}
 
 
+def _entity(person: Person) -> dict[str, str]:
+    # No entity: what is named by its id is a trace of theirs.
+    return {"entity_id": person.trace_ids[1]}
+
+
 def _receipt(person: Person) -> dict[str, str]:
     return {"receipt_id": person.receipt_id}
+
+
+def _dream(person: Person) -> dict[str, str]:
+    return {"dream_id": person.dream_id}
 
 
 ROUTES = [
@@ -192,6 +250,24 @@ ROUTES = [
     Route("GET", "/memory/traces/{trace_id}", "read", _trace, {"user_id": USER}),
     Route("PATCH", "/memory/traces/{trace_id}", "write", _trace, {"user_id": USER}, {"salience": 0.9}),
     Route("DELETE", "/memory/traces/{trace_id}", "write", _trace, {"user_id": USER}),
+    Route("POST", "/memory/traces/{trace_id}/pin", "write", _trace, {"user_id": USER}),
+    Route("DELETE", "/memory/traces/{trace_id}/pin", "write", _trace, {"user_id": USER}),
+    Route(
+        "POST",
+        "/memory/entities/{entity_id}/merge",
+        "write",
+        _entity,
+        json={"user_id": USER, "into": "01a20207-2b1e-7000-9d0c-5e0f5a3c7b21"},
+        also=(404,),
+    ),
+    Route(
+        "POST",
+        "/memory/entities/{entity_id}/split",
+        "write",
+        _entity,
+        json={"user_id": USER, "names": ["Bob"]},
+        also=(404,),
+    ),
     Route("POST", "/memory/forget", "write", json={"user_id": USER, "scope": {"all": True}}),
     Route("GET", "/memory/receipts", "read", params={"user_id": "ilse"}),
     Route("GET", "/memory/receipts/{receipt_id}", "read", _receipt, {"user_id": "ilse"}),
@@ -200,6 +276,19 @@ ROUTES = [
     Route("GET", "/tiers", "admin"),
     Route("GET", "/memory/users", "read"),
     Route("GET", "/memory/users/{user_id}/export", "admin", lambda person: {"user_id": person.key_id}),
+    Route("GET", "/memory/users/{user_id}", "read", lambda person: {"user_id": person.key_id}),
+    Route(
+        "PATCH",
+        "/memory/users/{user_id}",
+        "write",
+        lambda person: {"user_id": person.key_id},
+        json={"time_zone": "Europe/Berlin"},
+    ),
+    Route("POST", "/memory/consolidate", "admin", json={"day": "2026-05-08", "user_id": USER}),
+    Route("GET", "/dreams", "read"),
+    Route("GET", "/dreams/{dream_id}", "read", _dream),
+    Route("DELETE", "/dreams/{dream_id}", "admin", _dream),
+    Route("GET", "/admin/jobs", "admin"),
     Route("GET", "/settings/retention", "admin"),
     Route("PUT", "/settings/retention", "admin", json={"ttl_days": 3650}),
     Route("POST", "/settings/retention/run", "admin", json={"dry_run": True}),

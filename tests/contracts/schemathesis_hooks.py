@@ -38,6 +38,9 @@ def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any])
     if case.operation.path == "/memory/remember" and isinstance(case.body, dict):
         # What another request has forgotten is refused without it.
         case.body["force"] = True
+    if case.operation.path == "/memory/consolidate" and isinstance(case.body, dict) and case.body.get("user_id"):
+        _remembered("nora")
+        case.body["user_id"] = "nora"
     if case.operation.path == "/settings/retention" and isinstance(case.body, dict):
         # What takes nearly everything is refused without it.
         case.body["force"] = True
@@ -54,6 +57,12 @@ def _agree(given: dict[str, Any]) -> None:
         given.pop("until", None)
     if given.get("since") is not None and given.get("until") is not None:
         given["since"], given["until"] = sorted((given["since"], given["until"]))
+    if given.get("time_zone") is not None:
+        # A zone's name is no matter of patterns.
+        given["time_zone"] = "Europe/Berlin"
+    if given.get("day") is not None:
+        # Of a day to come nothing can be dreamt.
+        given["day"] = "2026-05-08"
     for one in (given, *_dicts(given.get("traces")), *_dicts(given.get("messages"))):
         if isinstance(one.get("embedding"), list):
             one["embedding"] = ([*one["embedding"], 1.0] * DIM)[:DIM]

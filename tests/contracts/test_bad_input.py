@@ -236,7 +236,7 @@ USER_IDS = [
 BAD_USERS = [
     Bad(
         route.method,
-        route.path.format(trace_id=NOBODYS, receipt_id=NOBODYS),
+        route.at(NOBODYS),
         "user_id",
         says,
         {**route.json, "user_id": value} if in_body and route.json else route.json,

@@ -24,7 +24,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from reverie.cli.main import app as command_line
 from reverie.core.config import Settings, load_settings
-from reverie.core.metrics import Metrics, operations
+from reverie.core.metrics import Metrics, dream, operations
 from reverie.embedded.postgres import free_port, postgres_programs
 from reverie.embedding.protocol import Embedder
 from tests.conftest import serving
@@ -317,7 +317,8 @@ class TestOperating:
         assert f"`COMPOSE_FILE={BASE}`" in OPERATING
 
     def test_the_figures_to_watch_exist(self) -> None:
-        rendered = Metrics().render(operations({"failed": 1}, 0.0)).decode()
+        known = [*operations({"failed": 1}, 0.0), *dream(0.0, 0, 0)]
+        rendered = Metrics().render(known).decode()
         there = set(re.findall(r"^# TYPE (\w+) ", rendered, re.MULTILINE))
         watching = OPERATING.partition("\n## Watching it\n")[2].partition("\n## ")[0]
         named = set(re.findall(r"`(reverie_\w+)", watching))

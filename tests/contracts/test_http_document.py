@@ -33,11 +33,11 @@ ELIDED = "…"
 """A name in an object, or the last item of a list, that stands for others."""
 
 TIMES = {
-    "created_at", "updated_at", "started_at", "finished_at", "revoked_at", "verified_at", "since", "until",
+    "created_at", "updated_at", "started_at", "finished_at", "revoked_at", "verified_at", "since", "until", "next_at",
 }  # fmt: skip
 MEASURED = {
     "score", "scores", "shares", "took_ms", "milliseconds", "uptime_seconds", "rows", "bytes", "scans", "open", "idle",
-    "oldest_pending_seconds",
+    "oldest_pending_seconds", "effective",
 }  # fmt: skip
 OPAQUE = {"key", "prefix", "next_cursor", "version", "table"}
 

@@ -15,8 +15,9 @@ from tests.contracts.house import WALLED
 
 PACKAGE = Path(reverie.__file__).parent
 
-OF_SPACES = {"cold_segment"}
-"""Walled tables whose rows are of no one user: a file holds many. Their queries name the space, or are the owner's."""
+OF_SPACES = {"cold_segment", "dream_run", "dream_stage"}
+"""Walled tables whose rows are of no one user: a file or a night holds many. Their queries name the space, or are the
+owner's."""
 
 WITHOUT_A_USER = {
     "cold/queries.sql drop_digests": "what stays of the traces of a file goes with it, whosever they are; by the owner",
@@ -29,6 +30,10 @@ WITHOUT_A_USER = {
     "core/idempotency.sql release_key": "as claim_key",
     "core/idempotency.sql extend_claim": "as claim_key",
     "core/idempotency.sql delete_old_keys": "what has outlived its time goes, whosever it is; by the owner",
+    "dream/queries.sql watch": "how far the run is that goes on, over all users; by the owner",
+    "dream/queries.sql dreamt": "how many days of how many users a run has dreamt; it names the space",
+    "dream/queries.sql next_users_of": "whom a run has dreamt, to take back what it made; it names the space",
+    "dream/queries.sql begin_run": "a report for each space that has users; by the owner",
     "memories/queries.sql list_users": "the list of the users of a space; it names the space",
     "memories/queries.sql next_user": "as list_users: work that goes through the users of a space, one after another",
     "reembedding/queries.sql begin": "how many traces there are in all; by the owner",

@@ -96,15 +96,22 @@ def says(status: int, body: bytes = b"", **headers: str) -> Trick:
 def serve(path: str = "/v1/embeddings", usual: Trick = honest) -> Iterator[StandIn]:
     """Runs a stand-in on a free port of loopback, which answers at ``path`` as ``usual`` says."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
     stand_in = StandIn(server, path, usual)
     server.stand_in = stand_in  # type: ignore[attr-defined]
+    with serving(server, stand_in.released):
+        yield stand_in
+
+
+@contextmanager
+def serving(server: ThreadingHTTPServer, released: threading.Event) -> Iterator[None]:
+    """Serves meanwhile; at the end ``released`` lets go of whoever still waits."""
+    server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield stand_in
+        yield
     finally:
-        stand_in.released.set()
+        released.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -202,6 +202,12 @@ def test_an_answer_that_is_none_is_refused(
     assert endpoint.encode_documents(["a", "b"]).shape == (2, DIM)
 
 
+def test_what_is_not_packed_as_it_says_is_no_answer(endpoint: EndpointEmbedder, stand_in: StandIn) -> None:
+    stand_in.play(*[says(200, b"no gzip", Content_Encoding="gzip")] * 2)
+    with pytest.raises(EmbeddingError, match="cannot be reached"):
+        endpoint.encode_questions(["a"])
+
+
 def test_another_dimension_than_before_is_refused(endpoint: EndpointEmbedder, stand_in: StandIn) -> None:
     endpoint.encode_documents(["a"])
     stand_in.play(lambda request: answer([embed(text, 64) for text in request["input"]]))

@@ -16,6 +16,7 @@ from reverie.core.database import Database
 from reverie.core.queue import Bell
 from reverie.core.redis import Redis
 from reverie.forgetting import erasing, repository
+from reverie.memories.access import AccessCounts
 from reverie.operations.service import OperationService
 from reverie.working.focus import Focus
 
@@ -33,9 +34,10 @@ async def main(place: str, url: str, operation: str) -> None:
     settings = load_settings(database_url=url)
     database = Database(settings)
     await database.open()
-    focus = Focus(settings, Redis(settings))
+    redis = Redis(settings)
     # Of files there are none here.
-    eraser = erasing.Eraser(database, focus, cast("ColdService", None))
+    counts = AccessCounts(database, redis)
+    eraser = erasing.Eraser(database, Focus(settings, redis), cast("ColdService", None), counts)
     await OperationService(database, Bell(settings), {repository.FORGET: eraser.erase}).run(UUID(operation))
 
 

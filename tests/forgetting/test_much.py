@@ -161,7 +161,8 @@ async def test_what_was_set_aside_is_taken_up_again(
     caller: httpx.AsyncClient, user: str, ids: list[str], settings: Settings, api: Api
 ) -> None:
     body = await forgotten(caller, user, {"all": True})
-    eraser = erasing.Eraser(api.app.state.database, api.app.state.forgetting._focus, api.app.state.forgetting._cold)
+    forgetting = api.app.state.forgetting
+    eraser = erasing.Eraser(api.app.state.database, forgetting._focus, forgetting._cold, forgetting._access)
     for query in (
         "UPDATE operation SET state = 'failed', attempts = 3, finished_at = now() WHERE id = %s",
         "DELETE FROM operation WHERE id = %s",

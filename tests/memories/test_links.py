@@ -15,8 +15,9 @@ from reverie.core import clock
 from reverie.core.config import Settings
 from reverie.core.ids import uuid7
 from reverie.memories import links
+from reverie.memories.entities import Text, names_in
 from reverie.memories.identity import identity
-from reverie.memories.links import LINK, Linker, Text, names_in, operation_of
+from reverie.memories.links import LINK, Linker, operation_of
 
 
 @pytest.fixture(autouse=True)
@@ -382,11 +383,11 @@ async def test_the_setting_says_what_is_made(
 
 def test_names_of_texts_know_who_is_sure() -> None:
     now = clock.now()
-    texts = [Text(uuid7(now + timedelta(seconds=n)), "english", None, text) for n, text in enumerate(
+    texts = [Text(uuid7(now + timedelta(seconds=n)), "english", text) for n, text in enumerate(
         ["Odalys came.", "I saw Odalys and Bob.", "Painting helps."])]  # fmt: skip
     found = names_in(texts)
     assert (found["odalys"].name, found["odalys"].sure) == ("Odalys", True)
-    assert found["odalys"].traces == {texts[0].id, texts[1].id}
+    assert found["odalys"].traces.keys() == {texts[0].id, texts[1].id}
     assert not found["painting"].sure
 
 

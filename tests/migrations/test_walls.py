@@ -25,12 +25,14 @@ OPEN = {
     "tier_change": "a log of ids while a partition is moved, for its mover alone",
     "tier_control": "belongs to no space",
     "tier_run": "belongs to no space; counts alone",
+    "dream_night": "belongs to no space; when the dream ran, and how that ended",
+    "dream_control": "belongs to no space",
     "cold_garbage": "paths of objects to be deleted, for whoever deletes them",
     "store_secret": "fingerprints of the secret of the whole store",
 }
 
-OF_A_SPACE = {"idempotency_key", "cold_segment", "retention"}
-"""Walled, and of no single user: answers, files of many users, how long a space keeps what it has."""
+OF_A_SPACE = {"idempotency_key", "cold_segment", "retention", "dream_run", "dream_stage"}
+"""Walled, and of no single user: answers, files of many users, how long a space keeps what it has, its nights."""
 
 
 def rows(connection: Connection, query: str, *parameters: object) -> list[tuple[Any, ...]]:

@@ -51,6 +51,7 @@ STANDING = ROWS - GONE
 """The vectors of LONG, a tenth of whose traces has six: with those of traces that do not stand, and without."""
 EVERY_KIND = sorted(KINDS.values())
 ROLES = (None, "user", "assistant", "system", "tool")
+TALKS = ("monday", None, "Züge 🌊")
 SPEAKERS = (None, "Ada", "Zoë 🌊", "", "李白", 'a "b", {c}\\')
 
 
@@ -83,8 +84,11 @@ class Store:
                 list(KINDS)[n // 2 % len(KINDS)] if n % 2 else "note",
                 _happened(n),
                 float(np.float32(random.random())),
+                n % 7 == 0,
+                PAST if n % 11 == 0 else None,
                 bool(random.integers(2)),
                 key_of(user, ids[n - 1]) if n % 3 else None,
+                TALKS[n % len(TALKS)],
             )
             stands = n < count - gone
             self.written[one.key] = one
@@ -93,13 +97,14 @@ class Store:
             traces.append(
                 (self.space_id, user, trace_id, one.kind, one.role, one.speaker, one.length, PAST,
                  one.happened_at if n % 5 else None, one.salience, ids[n - 1] if n % 3 else None, one.asks,
-                 None if stands else PAST)
+                 None if stands else PAST, one.pinned, one.updated_at, one.conversation)
             )  # fmt: skip
         async with self.owner.cursor() as cursor:
             await cursor.executemany(
                 "INSERT INTO memory_trace (space_id, user_id, id, kind, language, role, speaker, length, created_at,"
-                " occurred_at, salience, salience_given, digest, vectors, follows, asks, deleted_at)"
-                " VALUES (%s, %s, %s, %s, 'english', %s, %s, %s, %s, %s, %s, false, 'd', true, %s, %s, %s)",
+                " occurred_at, salience, salience_given, digest, vectors, follows, asks, deleted_at,"
+                " pinned, updated_at, conversation_id)"
+                " VALUES (%s, %s, %s, %s, 'english', %s, %s, %s, %s, %s, %s, false, 'd', true, %s, %s, %s, %s, %s, %s)",
                 traces,
             )
             await cursor.execute(
@@ -916,6 +921,8 @@ async def test_a_connection_that_is_cut_during_the_look(
 ) -> None:
     """Of a version that is new, that is to be brought, or that is held; and perhaps during the ``search`` after it."""
     caller, settings = own
+    # So that nothing is read beside the arms.
+    await ask(caller, recipe="lexical")
     await works(caller, *NEW[:seen])
     async with owner(settings) as connection, owner(settings) as watcher:
         await connection.execute("BEGIN")

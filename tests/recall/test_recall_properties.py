@@ -36,7 +36,9 @@ bounds = st.builds(
     only=st.none() | st.frozensets(ids),
 )
 candidates = st.builds(
-    lambda trace, kind, happened: Candidate(key_of(USER, trace), None, None, 1, kind, happened, 0.5, False, None),
+    lambda trace, kind, happened: Candidate(
+        key_of(USER, trace), None, None, 1, kind, happened, 0.5, False, None, False, None
+    ),
     ids,
     st.sampled_from([*KINDS]),
     moments,

@@ -34,7 +34,7 @@ async def make_warm(settings: Settings, connection: Connection) -> None:
     while (plan := await downshift.due(connection, clock.now() + LATER, 30)) is not None:
         await move(database, plan)
     for one in await list_partitions(connection, "warm"):
-        await downshift.recode(database, one, 0.0, nothing)
+        await downshift.recode(database, one, None, nothing)
 
 
 async def nothing() -> None:

@@ -172,7 +172,7 @@ class TestRules:
         self, pruner: Pruner, caller: httpx.AsyncClient, remember: Remember, told: Any, owner: Connection
     ) -> None:
         with ago(days=8):
-            await remember("ann", {"content": "Dull.", "salience": 0.1}, {"content": "On it.", "salience": 0.3})
+            await remember("ann", {"content": "Dull.", "salience": 0.1}, {"content": "On it.", "salience": 0.4})
             await remember("ann", {"content": "Dull and pinned.", "salience": 0.1})
         await remember("ann", {"content": "Dull and new.", "salience": 0.1})
         await owner.execute(
@@ -182,6 +182,46 @@ class TestRules:
         await put(caller, salience_floor=0.3)
         assert await pruner.prune_all() == 1
         assert await told("ann") == {"On it.", "Dull and pinned.", "Dull and new."}
+
+    async def test_the_floor_is_one_of_what_time_and_recalls_have_made_of_salience(
+        self, pruner: Pruner, caller: httpx.AsyncClient, remember: Remember, told: Any, owner: Connection
+    ) -> None:
+        # Of a note half is left after a year, of a chunk all.
+        with ago(days=800):
+            await remember("ann", "Faded.", "Pinned.", "Recalled.", "Changed.", {"content": "A page.", "kind": "chunk"})
+        await remember("ann", "New.")
+        for text, query in (
+            ("Pinned.", "UPDATE memory_trace SET pinned = true WHERE id = %s"),
+            ("Changed.", "UPDATE memory_trace SET updated_at = now() - interval '1 hour' WHERE id = %s"),
+            (
+                "Recalled.",
+                "INSERT INTO memory_access SELECT space_id, user_id, id, 1, now() FROM memory_trace WHERE id = %s",
+            ),
+        ):
+            found = await owner.execute("SELECT trace_id FROM memory_body WHERE content = %s", (text,))
+            await owner.execute(query.encode(), await found.fetchone())
+        await put(caller, salience_floor=0.2)
+        assert await pruner.prune_all() == 1
+        assert await told("ann") == {"Pinned.", "Recalled.", "Changed.", "A page.", "New."}
+        # And of too many the one goes that has faded most.
+        await put(caller, salience_floor=0, max_traces_per_user=5)
+        with ago(days=300):
+            await remember("ann", {"content": "Was dear.", "salience": 0.55})
+        assert await pruner.prune_all() == 1
+        assert await told("ann") == {"Pinned.", "Recalled.", "Changed.", "A page.", "New."}
+
+    async def test_a_user_may_have_other_half_lives(
+        self, pruner: Pruner, caller: httpx.AsyncClient, remember: Remember, told: Any
+    ) -> None:
+        with ago(days=100):
+            for user in ("ann", "bob"):
+                await remember(user, "A note.", {"content": "A fact.", "kind": "fact"})
+        answer = await caller.patch("/memory/users/bob", json={"half_lives": {"note": 10}})
+        assert answer.status_code == 200, answer.text
+        await put(caller, salience_floor=0.2)
+        assert await pruner.prune_all() == 1
+        assert await told("ann") == {"A note.", "A fact."}
+        assert await told("bob") == {"A fact."}
 
     async def test_of_too_many_the_least_salient_go_and_of_these_the_oldest(
         self, pruner: Pruner, caller: httpx.AsyncClient, remember: Remember, told: Any, owner: Connection

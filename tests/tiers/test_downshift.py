@@ -14,7 +14,7 @@ from tests.tiers.weeks import BEGIN, MIDDLE, NOTHING, WEEK, Weeks
 
 from reverie.core import clock
 from reverie.embedding.codes import bit_bytes, restore, unpack
-from reverie.tiers import downshift
+from reverie.tiers import copying, downshift
 from reverie.tiers.downshift import Downshifter, announce, block_of, count_late, due
 from reverie.tiers.indexes import list_partitions
 from reverie.tiers.moving import paced
@@ -73,7 +73,7 @@ async def test_a_week_is_due_when_all_of_it_is_old_enough(weeks: Weeks) -> None:
     assert await tables(when(1)) == [name(0), name(1)]
 
 
-async def test_four_weeks_become_one_partition_as_they_come(weeks: Weeks, runner: Runner) -> None:
+async def test_four_weeks_become_one_partition_when_the_last_has_come(weeks: Weeks, runner: Runner) -> None:
     await weeks.make(weeks=range(6))
     for week in range(6):
         await weeks.remember(week, week % 3, 3)
@@ -84,14 +84,15 @@ async def test_four_weeks_become_one_partition_as_they_come(weeks: Weeks, runner
         seen.append([table for table, tier in await weeks.partitions() if tier == "warm"])
     assert seen == [
         [name(0, 1)],
+        [name(0, 1), name(1, 1)],
+        [name(0, 1), name(1, 1), name(2, 1)],
         [name(0, 2)],
-        [name(0, 3)],
-        [name(0, 4)],
-        [name(0, 4), name(4, 1)],
-        [name(0, 4), name(4, 2)],
+        [name(0, 2), name(4, 1)],
+        [name(0, 2), name(4, 1), name(5, 1)],
     ]
     bodies = [table for table, tier in await weeks.partitions("memory_body") if tier == "warm"]
-    assert bodies == [name(0, 3, "memory_body"), name(4, 1, "memory_body")]
+    # A week's texts stay where they are until they are merged.
+    assert bodies == [name(0, 1, "memory_body"), name(4, 0, "memory_body"), name(5, 0, "memory_body")]
     assert await weeks.seen(as_codes=False) == before
     assert await weeks.left_over() == NOTHING
 
@@ -120,8 +121,12 @@ async def test_an_older_week_that_comes_later_joins_what_is_warm(weeks: Weeks, r
     await weeks.remember(0, 0, 3)
     before = await weeks.seen()
     await runner.run(when(0))
-    assert await weeks.partitions() == [(name(0, 1), "warm")]
+    assert [tier for _, tier in await weeks.partitions()] == ["warm", "warm"]
+    report = await runner.run(when(4))
+    assert await weeks.partitions() == [(name(0, 2), "warm")]
+    assert report["warm"]["moves"] == 1
     assert await weeks.seen() == before
+    assert await runner.run(when(4)) == {}
 
 
 async def test_a_clock_that_is_set_back_undoes_nothing(weeks: Weeks, runner: Runner) -> None:
@@ -142,13 +147,43 @@ async def test_extra_heads_of_what_matters_little_are_left_behind(weeks: Weeks, 
     little = await weeks.remember(0, 0, 4, pieces=2)
     much = await weeks.remember(0, 0, 4, pieces=2)
     await weeks.salience(LOW - 0.01, *little)
-    await weeks.salience(LOW, *much)
+    await weeks.salience(LOW + 0.1, *much)
     await runner.run(when(0))
     found = await weeks.seen(as_codes=False)
     heads = {trace: sorted(key[2:5:2] for key in found["vectors"] if key[1] == trace) for trace in (*little, *much)}
     assert all(heads[trace] == [(0, 0), (0, 1)] for trace in little)
     assert all(heads[trace] == [(0, 0), (0, 1), (1, 0), (2, 0)] for trace in much)
     assert len(found["bodies"]) == 8
+
+
+async def test_a_batch_of_which_nothing_stays(weeks: Weeks, runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows come by user and head, so a batch may hold nothing but the extra heads of what matters little."""
+    monkeypatch.setattr(copying, "BATCH_ROWS", 3)
+    await weeks.make()
+    await weeks.salience(LOW - 0.01, *await weeks.remember(0, 0, 12))
+    await runner.run(when(0))
+    found = await weeks.seen(as_codes=False)
+    assert ([key[2] for key in found["vectors"]], len(found["bodies"])) == ([0] * 12, 12)
+
+
+async def test_what_matters_little_is_told_by_recalls_and_by_time(weeks: Weeks, runner: Runner) -> None:
+    await weeks.make()
+    faded, recalled, pinned, lasting = [await weeks.remember(0, 0, 2) for _ in range(4)]
+    owner = weeks.owner
+    await owner.execute("UPDATE memory_trace SET kind = 'turn'")
+    await owner.execute("UPDATE memory_trace SET kind = 'chunk' WHERE id = ANY(%s)", (lasting,))
+    await owner.execute("UPDATE memory_trace SET pinned = true WHERE id = ANY(%s)", (pinned,))
+    await weeks.salience(LOW + 0.01, *faded, *recalled, *pinned, *lasting)
+    await owner.execute(
+        "INSERT INTO memory_access SELECT space_id, user_id, id, 3, %s FROM memory_trace WHERE id = ANY(%s)",
+        (when(0) - timedelta(days=1), recalled),
+    )
+    await runner.run(when(0))
+    found = await weeks.seen(as_codes=False)
+    heads = {trace: {key[2] for key in found["vectors"] if key[1] == trace} for trace in
+             (*faded, *recalled, *pinned, *lasting)}  # fmt: skip
+    assert [heads[trace] for trace in faded] == [{0}] * 2
+    assert [heads[trace] for trace in (*recalled, *pinned, *lasting)] == [{0, 1, 2}] * 6
 
 
 @pytest.mark.parametrize("anew", [False, True], ids=["in place", "written anew"])

@@ -3,12 +3,16 @@
 import asyncio
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.tiers.mover import PHASES
 from tests.tiers.rows import fetch
 from tests.tiers.test_downshift import when
 from tests.tiers.weeks import NOTHING, Weeks
+
+if TYPE_CHECKING:
+    from tests.figures import Figure
 
 
 async def mover(weeks: Weeks, phase: str) -> asyncio.subprocess.Process:
@@ -29,8 +33,9 @@ async def go_through(weeks: Weeks) -> None:
     assert await process.wait() == 0
 
 
-async def test_a_mover_that_is_killed_anywhere_is_made_up_for(weeks: Weeks) -> None:
+async def test_a_mover_that_is_killed_anywhere_is_made_up_for(weeks: Weeks, figure: "Figure") -> None:
     """Kill after kill upon one store, each in the next phase, then a run that is left alone."""
+    kills = 0
     await weeks.make((13, "fp16"), weeks=(0, 1, 2, 5))
     for week in (0, 1, 2, 5):
         for user in range(3):
@@ -48,6 +53,7 @@ async def test_a_mover_that_is_killed_anywhere_is_made_up_for(weeks: Weeks) -> N
         assert word == "there"
         process.send_signal(signal.SIGKILL)
         await process.wait()
+        kills += 1
         found = await weeks.seen()
         assert found["bodies"] == expected["bodies"]
         assert await weeks.checksum() == before or len(found["vectors"]) == len(expected["vectors"]) - 8
@@ -55,6 +61,8 @@ async def test_a_mover_that_is_killed_anywhere_is_made_up_for(weeks: Weeks) -> N
         (trace,) = await weeks.remember(0, 1)
         await weeks.change(1, trace)
         await weeks.forget(1, trace)
+    figure("SIGKILLs in a downshift", kills)
+    assert kills >= len(PHASES) - 1
     await go_through(weeks)
     assert await weeks.left_over() == NOTHING
     assert {tier for _, tier in await weeks.partitions()} == {"warm"}

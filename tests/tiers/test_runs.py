@@ -3,22 +3,19 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+from unittest.mock import MagicMock
 from uuid import UUID
 
 import pytest
 from tests.tiers.rows import fetch
 
-from reverie.core import clock
 from reverie.core.config import Settings, load_settings
 from reverie.core.database import Connection, Database
 from reverie.core.errors import Conflict, Invalid, SettingsError
-from reverie.embedding.protocol import Embedder
 from reverie.objects.store import StorageTrouble
-from reverie.runtime import open_runtime
 from reverie.tiers import repository, runs
 from reverie.tiers.repository import LastRun
-from reverie.tiers.runs import AGAIN_AFTER, SHORTEST, Halted, Run, Step, TierRuns, is_due, refuse_other_time
-from reverie.worker import WorkerSettings, run_tiers
+from reverie.tiers.runs import Halted, Run, Step, TierRuns, log_failure, refuse_other_time, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -132,7 +129,6 @@ async def test_a_pause_ends_the_run_that_goes_on_and_lets_none_begin(
     assert (await last(owner)).state == "paused"
     with pytest.raises(Conflict, match="reverie tiers resume"):
         await service.run()
-    assert await service.nightly() is None
     assert await service.resume()
     assert not await service.resume()
     await service.run()
@@ -180,64 +176,6 @@ async def test_only_the_last_runs_are_kept(
     assert await fetch(owner, "SELECT count(*) FROM tier_run") == [(3,)]
 
 
-async def test_at_night_it_is_done_once_by_whoever_comes_first(
-    owner: Connection, database: Database, settings: Settings
-) -> None:
-    seen: list[str] = []
-    with clock.as_of(NIGHT - HOUR):
-        several = [TierRuns(settings, database, [counting(seen, "one")]) for _ in range(3)]
-        assert await several[0].nightly() is None
-    with clock.as_of(NIGHT + timedelta(minutes=1)):
-        done = await asyncio.gather(*(one.nightly() for one in several))
-        assert [one.state for one in done if one is not None] == ["done"]
-        assert await several[0].nightly() is None
-    with clock.as_of(NIGHT + timedelta(days=1, minutes=1)):
-        assert await several[1].nightly() is not None
-    assert seen == ["one", "one"]
-
-
-async def test_a_worker_goes_through_them_at_night(owner: Connection, settings: Settings, embedder: Embedder) -> None:
-    assert "cron:run_tiers" in {job.name for job in WorkerSettings.cron_jobs}
-    async with open_runtime(settings, embedder) as runtime:
-        await run_tiers({"runtime": runtime})
-        assert await repository.last_run(owner) is None
-        tomorrow = (clock.now() + timedelta(days=1)).replace(hour=settings.memory_tier_hour, minute=1)
-        with clock.as_of(tomorrow):
-            await run_tiers({"runtime": runtime})
-            await run_tiers({"runtime": runtime})
-    assert await fetch(owner, "SELECT state FROM tier_run") == [("done",)]
-
-
-def run_of(state: str, began: datetime, ended: datetime | None) -> LastRun:
-    return LastRun(UUID(int=1), state, began, began, ended or began, ended, {}, None)
-
-
-@pytest.mark.parametrize(
-    ("now", "last_run", "due"),
-    [
-        (NIGHT - HOUR, None, False),
-        (NIGHT + HOUR, None, True),
-        (NIGHT + HOUR, run_of("done", NIGHT, NIGHT + HOUR), False),
-        (NIGHT + HOUR, run_of("done", NIGHT - 2 * HOUR, NIGHT - HOUR), True),
-        (NIGHT + 23 * HOUR, run_of("done", NIGHT, NIGHT), False),
-        (NIGHT + 25 * HOUR, run_of("done", NIGHT, NIGHT), True),
-        (NIGHT + HOUR, run_of("failed", NIGHT, NIGHT + HOUR / 2), False),
-        (NIGHT + HOUR / 2 + AGAIN_AFTER, run_of("failed", NIGHT, NIGHT + HOUR / 2), True),
-        (NIGHT + SHORTEST, run_of("running", NIGHT, None), True),
-        (NIGHT + SHORTEST / 2, run_of("running", NIGHT, None), False),
-        (NIGHT + HOUR, run_of("paused", NIGHT, NIGHT + HOUR / 2), True),
-        # The clock was set back by a year: what was done in that future counts for nothing.
-        (NIGHT + HOUR, run_of("done", NIGHT + timedelta(days=365), NIGHT + timedelta(days=365)), True),
-    ],
-)
-def test_when_a_night_has_come(now: datetime, last_run: LastRun | None, due: bool) -> None:
-    assert is_due(now, 3, NIGHT - 2 * HOUR, last_run) is due
-
-
-def test_nobody_catches_up_where_nobody_has_ever_run() -> None:
-    assert not is_due(NIGHT + HOUR, 3, NIGHT + HOUR / 2, None)
-
-
 @pytest.mark.parametrize(
     ("host", "force", "refused"),
     [
@@ -265,3 +203,15 @@ def test_warm_before_hot_is_refused() -> None:
 
 def test_halted_says_why() -> None:
     assert Halted("capped").state == "capped"
+
+
+def test_what_nobody_foresaw_is_logged_as_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands show errors alone, and a report of such a failure sends its reader to the log."""
+    monkeypatch.setattr(runs, "log", log := MagicMock())
+    log_failure("tier step failed", StorageTrouble("Object storage is out."), step="export")
+    assert not log.error.called
+    assert log.warning.call_args.kwargs["step"] == "export"
+    log_failure("tier step failed", ValueError("7 is not 8"), step="export")
+    assert log.error.call_args.kwargs["error"] == "ValueError"
+    assert log.warning.call_count == 1
+    assert sentence(ValueError()).endswith("(ValueError); the log has the details.")

@@ -162,9 +162,9 @@ class Client:
                 raise self._stranger(response)
             yield _lines_of(response.iter_bytes())
 
-    def delete(self, path: str) -> None:
-        """A DELETE that is answered with nothing."""
-        self._answer("DELETE", path)
+    def delete(self, path: str) -> Any:
+        """The answer to a DELETE as JSON, None where it is answered with nothing."""
+        return self._answer("DELETE", path)
 
     def _answer(
         self,

@@ -87,6 +87,10 @@ def read(
         yield Fault(number, "the export ends here, before its last line: it was cut off.")
 
 
+_MADE_ANEW = ("links", "dream")
+"""By whom what is made of other traces was made: with these, it is made again."""
+
+
 def _exported(number: int, value: dict[str, Any], user: str | None, size: int) -> Iterator[Item]:
     """A trace of an export; nothing of other lines.
 
@@ -97,7 +101,7 @@ def _exported(number: int, value: dict[str, Any], user: str | None, size: int) -
     if value[RECORD] == "fault":
         raise ValueError(f"the export broke off here: {value.get('detail')}")
     provenance = value.get("provenance")
-    if value[RECORD] != "trace" or (isinstance(provenance, dict) and provenance.get("by") == "links"):
+    if value[RECORD] != "trace" or (isinstance(provenance, dict) and provenance.get("by") in _MADE_ANEW):
         return
     if value.get("content") is None:
         raise ValueError("its text could not be read when it was exported.")

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from reverie.cli import (
+    dream,
     exits,
     export,
     forget,
@@ -120,6 +121,7 @@ for group in (
     receipts,
     thaw,
     retention,
+    dream,
     look,
     status,
     keys,

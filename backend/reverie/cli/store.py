@@ -1,8 +1,10 @@
 """Commands that work on the store itself, beside the service: the one of DATABASE_URL, or of `reverie up` here."""
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from reverie.cli.exits import Interrupted, Nothing, Refused, Unavailable
+from reverie.cli.exits import Interrupted, Misused, Nothing, Refused, Unavailable
+from reverie.cli.output import show, show_json
 from reverie.core.errors import StartError
 
 if TYPE_CHECKING:
@@ -63,3 +65,34 @@ def run_on_store(work: "Coroutine[Any, Any, T]", interrupted: str) -> T:
     if not results:
         raise Interrupted(f"Interrupted. {interrupted}")
     return results[0]
+
+
+def show_paused(work: "Coroutine[Any, Any, bool]", paused: bool, done: str, before: str, *, as_json: bool) -> None:
+    """Pauses runs or lets them go on, as ``work`` does, and says whether that changed anything."""
+    changed = run_on_store(work, "It may not have been done.")
+    if as_json:
+        show_json({"paused": paused, "changed": changed})
+    else:
+        show(done if changed else before)
+
+
+def as_of_moment(text: str | None) -> datetime | None:
+    """The moment that --as-of names; without an offset in UTC."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise Misused(f"--as-of takes an ISO 8601 date such as 2027-01-01, not {text!r}.") from None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def refuse_other_time(settings: "Settings", *, force: bool) -> None:
+    """Makes sure that a run over this store may be given another moment than now."""
+    from reverie.core.errors import Invalid
+    from reverie.tiers import runs
+
+    try:
+        runs.refuse_other_time(settings, force=force)
+    except Invalid as error:
+        raise Misused(error.detail) from None

@@ -4,17 +4,16 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reverie.cli.exits import Misused, Unavailable
+from reverie.cli.exits import Unavailable
 from reverie.cli.options import AsJson, example
 from reverie.cli.output import console, remark, rows, show, show_json, table
 from reverie.cli.progress import TOLD_EVERY, every
 from reverie.cli.status import size, span
-from reverie.cli.store import run_on_store, settings_of_store
+from reverie.cli.store import as_of_moment, refuse_other_time, run_on_store, settings_of_store, show_paused
 from reverie.cli.text import count, moment
 
 if TYPE_CHECKING:
@@ -76,15 +75,9 @@ def run(
     Hot to warm and warm to cold, as a worker does it every night. It works on the store of DATABASE_URL, or on the one
     that `reverie up` runs here, while the service goes on. Broken off at any moment, the next run goes on from there.
     """
-    settings, wanted = settings_of_store("error"), _moment(as_of)
+    settings, wanted = settings_of_store("error"), as_of_moment(as_of)
     if wanted is not None:
-        from reverie.core.errors import Invalid
-        from reverie.tiers.runs import refuse_other_time
-
-        try:
-            refuse_other_time(settings, force=force)
-        except Invalid as error:
-            raise Misused(error.detail) from None
+        refuse_other_time(settings, force=force)
 
     async def work(tell: Tell) -> "Outcome":
         async with _store(settings) as (runs, _):
@@ -112,7 +105,7 @@ def status(as_of: AsOf = None, as_json: AsJson = False) -> None:
 
     Also how the last run went, and files that are damaged or missing.
     """
-    settings, wanted = settings_of_store("error"), _moment(as_of)
+    settings, wanted = settings_of_store("error"), as_of_moment(as_of)
 
     async def work() -> "Tiers":
         async with _store(settings) as (_, overview):
@@ -145,21 +138,7 @@ def _control(what: str, as_json: bool, done: str, before: str) -> None:
         async with _store(settings) as (runs, _):
             return await (runs.pause() if what == "pause" else runs.resume())
 
-    changed = run_on_store(work(), "It may not have been done.")
-    if as_json:
-        show_json({"paused": what == "pause", "changed": changed})
-    else:
-        show(done if changed else before)
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise Misused(f"--as-of takes an ISO 8601 date such as 2027-01-01, not {text!r}.") from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    show_paused(work(), what == "pause", done, before, as_json=as_json)
 
 
 @asynccontextmanager

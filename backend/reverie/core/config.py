@@ -4,6 +4,8 @@ Nothing is read at import; :func:`load_settings` reads once, and what it returns
 """
 
 import os
+import re
+from datetime import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from reverie.core.errors import SettingsError
 from reverie.core.kinds import HEADS
 from reverie.core.languages import configuration
+from reverie.core.zones import is_time_zone
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -103,7 +106,6 @@ class Settings(BaseSettings):
     memory_hot_days: int = Field(30, ge=1)
     memory_warm_days: int = Field(365, ge=1)
     memory_low_salience: float = Field(0.3, ge=0, le=1)
-    memory_tier_hour: int = Field(3, ge=0, le=23)
     memory_tier_minutes: int = Field(180, ge=1, le=1440)
     memory_thaw_days: int = Field(30, ge=1, le=3650)
     memory_cold_timeout_seconds: float = Field(5.0, gt=0, le=600)
@@ -139,6 +141,17 @@ class Settings(BaseSettings):
     rerank_api_key: OptionalText = None
     rerank_candidates: int = Field(30, ge=0, le=200)
     rerank_seconds: float = Field(1.0, gt=0, le=60)
+
+    dream_at: str = "03:00"
+    dream_time_zone: str = "UTC"
+    dream_max_minutes: int = Field(120, ge=1, le=1440)
+    dream_extractor: str = "rules"
+
+    language_model_url: OptionalText = None
+    language_model: OptionalText = None
+    language_model_api_key: OptionalText = None
+    language_model_timeout_seconds: float = Field(60.0, gt=0, le=3600)
+    language_model_max_tokens_per_night: int = Field(1_000_000, ge=0, le=1_000_000_000)
 
     @field_validator("embedding_model", mode="after")
     @classmethod
@@ -190,6 +203,25 @@ class Settings(BaseSettings):
         """The heads that traces get vectors of."""
         return frozenset(self.memory_heads.split(","))
 
+    @field_validator("dream_at", mode="after")
+    @classmethod
+    def _time_of_day(cls, value: str) -> str:
+        if re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", value.strip()) is None:
+            raise ValueError("takes a time of the day such as 03:00")
+        return value.strip().rjust(5, "0")
+
+    @field_validator("dream_time_zone", mode="after")
+    @classmethod
+    def _time_zone(cls, value: str) -> str:
+        if not is_time_zone(value):
+            raise ValueError("takes the name of a time zone such as UTC or Europe/Berlin")
+        return value
+
+    @property
+    def dream_time(self) -> time:
+        """When the night's run begins, in DREAM_TIME_ZONE."""
+        return time.fromisoformat(self.dream_at)
+
     @field_validator("redis_url", mode="after")
     @classmethod
     def _redis_scheme(cls, value: str | None) -> str | None:
@@ -218,6 +250,12 @@ class Settings(BaseSettings):
                 f"MEMORY_WARM_DAYS takes at least as many days as MEMORY_HOT_DAYS has ({self.memory_hot_days}), not "
                 f"{self.memory_warm_days}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _language_model_has_a_place(self) -> "Settings":
+        if (self.language_model_url is None) != (self.language_model is None):
+            raise ValueError("LANGUAGE_MODEL and LANGUAGE_MODEL_URL take a value together, or neither has one")
         return self
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.json_schema import models_json_schema
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -109,6 +110,28 @@ class Direct(APIRoute):
             return
         response = await self.endpoint(Request(scope, receive, send))
         await response(scope, receive, send)
+
+
+class _Anything(Convertor[str]):
+    """A part of a path with slashes and ends of lines in it: a caller's own name of a user."""
+
+    regex = "(?s:.+)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+class _User(_Anything):
+    """The same at the end of a path, where another route of a user's goes on with a word of its own."""
+
+    regex = "(?s:.+)(?<!/export)"
+
+
+register_url_convertor("anything", _Anything())
+register_url_convertor("user", _User())
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

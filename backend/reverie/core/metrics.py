@@ -309,6 +309,21 @@ def operations(states: Mapping[str, int], oldest_pending_seconds: float) -> list
     return [by_state, age]
 
 
+def dream(age_seconds: float | None, failed_nights: int, failed_days: int) -> list[Metric]:
+    """The families of the dream; of a store in which no night came to its end yet there is no age."""
+    failures = GaugeMetricFamily(
+        "reverie_dream_failures",
+        "Nights that failed since the last that came to its end; days that the last night could not dream.",
+        labels=["what"],
+    )
+    failures.add_metric(["nights"], failed_nights)
+    failures.add_metric(["days"], failed_days)
+    if age_seconds is None:
+        return [failures]
+    age = GaugeMetricFamily("reverie_last_dream_age", "Seconds since a night came to its end.", age_seconds)
+    return [age, failures]
+
+
 def _build() -> Metric:
     family = GaugeMetricFamily("reverie_build_info", "The version that runs.", labels=["version"])
     family.add_metric([__version__], 1)

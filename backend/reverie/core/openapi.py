@@ -25,6 +25,7 @@ TAGS = {
     "memory": "Traces and their users: remember, read, change.",
     "recall": "Finding what was remembered.",
     "forgetting": "Removing traces for good, with a receipt.",
+    "dream": "What the night makes of the day: summaries, links, a report.",
     "tiers": "Where memory lies, and bringing back what is cold.",
     "settings": "What a space keeps, and for how long.",
     "operations": "Background work that was accepted.",

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from reverie.embedding.exchange import Exchange, ExchangeError, TooLong, TooSlow, endpoint_url
+from reverie.core.exchange import Exchange, ExchangeError, TooLong, TooSlow, endpoint_url
 from reverie.embedding.fit import fit
 from reverie.embedding.prefixes import prefixes_of
 from reverie.embedding.protocol import EmbeddingError, FloatArray, Limits

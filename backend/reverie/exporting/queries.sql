@@ -6,7 +6,8 @@ SELECT EXISTS (SELECT FROM memory_user u WHERE u.user_id = %b)
     OR EXISTS (SELECT FROM forget_receipt r WHERE r.user_id = %b)
 
 -- name: user
-SELECT user_id, external_id, kind, traces, words, languages, version, created_at, updated_at
+SELECT user_id, external_id, kind, traces, words, languages, version, created_at, updated_at, time_zone, language,
+       half_lives, dream
 FROM memory_user WHERE user_id = %b
 
 -- name: traces
@@ -61,6 +62,21 @@ WHERE user_id = %b AND id > %b ORDER BY user_id, id LIMIT %b
 -- What keeps a forgotten trace from coming back: no text, and no hash that says anything without the key.
 SELECT trace_id, receipt_id, created_at FROM tombstone
 WHERE user_id = %b AND trace_id > %b ORDER BY user_id, trace_id LIMIT %b
+
+-- name: accesses
+-- How often traces were recalled.
+SELECT trace_id, recalls, last_at FROM memory_access
+WHERE user_id = %b AND trace_id > %b ORDER BY user_id, trace_id LIMIT %b
+
+-- name: days
+-- Which days are dreamt.
+SELECT day, state, dreamt_at, error FROM dream_day
+WHERE user_id = %b AND day > %b ORDER BY user_id, day LIMIT %b
+
+-- name: asides
+-- Traces that a stage of the dream cannot take.
+SELECT trace_id, stage, error, created_at FROM dream_aside
+WHERE user_id = %b AND (trace_id, stage) > (%b::uuid, %b::text) ORDER BY user_id, trace_id, stage LIMIT %b
 
 -- name: rebuilds
 SELECT trace_id, reason, kind, sources, created_at FROM rebuild

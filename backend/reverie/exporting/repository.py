@@ -1,6 +1,7 @@
 """SQL of exporting: what is held about a user, page by page."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,7 +17,10 @@ TRACE = (
 )  # fmt: skip
 """The columns of :func:`traces`, as they are exported."""
 
-USER = ("inner_id", "user_id", "kind", "traces", "words", "languages", "version", "created_at", "updated_at")
+USER = (
+    "inner_id", "user_id", "kind", "traces", "words", "languages", "version", "created_at", "updated_at", "time_zone",
+    "language", "half_lives", "dream",
+)  # fmt: skip
 
 
 class Pages(NamedTuple):
@@ -39,6 +43,9 @@ OTHERS = (
         (_NONE,), 500,
     ),
     Pages("tombstones", "tombstone", ("trace_id", "receipt_id", "created_at"), (_NONE,), 1000),
+    Pages("accesses", "access", ("trace_id", "recalls", "last_at"), (_NONE,), 1000),
+    Pages("days", "day", ("day", "state", "dreamt_at", "error"), (date.min,), 1000),
+    Pages("asides", "aside", ("trace_id", "stage", "error", "created_at"), (_NONE, ""), 500),
     Pages("rebuilds", "rebuild", ("trace_id", "reason", "kind", "sources", "created_at"), (_NONE,), 500),
     Pages(
         "operations", "operation",

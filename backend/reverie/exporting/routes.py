@@ -5,13 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import StreamingResponse
 from pydantic import TypeAdapter
-from starlette.convertors import Convertor, register_url_convertor
 
 from reverie.auth.dependencies import Admin
 from reverie.core.http import described, named, problems, query_of, validated
 from reverie.exporting import examples
-from reverie.exporting.schemas import ExportPath, ExportQuery
+from reverie.exporting.schemas import ExportQuery
 from reverie.exporting.service import ExportService
+from reverie.memories.schemas import UserPath
 from reverie.text.fields import Identifier
 
 router = APIRouter(prefix="/memory/users", tags=["forgetting"])
@@ -19,20 +19,7 @@ router = APIRouter(prefix="/memory/users", tags=["forgetting"])
 LINES = "application/x-ndjson"
 
 
-class _Anything(Convertor[str]):
-    """A part of a path with slashes and ends of lines in it: a caller's own name of a user."""
-
-    regex = "(?s:.+)"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-register_url_convertor("anything", _Anything())
-_PATH = TypeAdapter(ExportPath)
+_PATH = TypeAdapter(UserPath)
 
 
 class Lines(StreamingResponse):

@@ -5,13 +5,6 @@ from typing import Annotated
 from pydantic import Field
 
 from reverie.core.http import Schema
-from reverie.text.fields import Identifier
-
-
-class ExportPath(Schema):
-    """Whose export it is."""
-
-    user_id: Identifier
 
 
 class ExportQuery(Schema):

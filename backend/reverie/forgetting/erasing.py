@@ -16,6 +16,7 @@ from reverie.cold.service import ColdService
 from reverie.core import clock
 from reverie.core.database import Database, again
 from reverie.forgetting import repository
+from reverie.memories.access import AccessCounts
 from reverie.operations.repository import Leased
 from reverie.operations.service import TryLater
 from reverie.working.focus import Focus
@@ -36,10 +37,11 @@ _FIRST: Final = UUID(int=0)
 class Eraser:
     """The handler of :data:`~reverie.forgetting.repository.FORGET`."""
 
-    def __init__(self, database: Database, focus: Focus, cold: ColdService) -> None:
+    def __init__(self, database: Database, focus: Focus, cold: ColdService, access: AccessCounts) -> None:
         self._database = database
         self._focus = focus
         self._cold = cold
+        self._access = access
 
     async def erase(self, held: Leased) -> dict[str, Any]:
         """Removes what a receipt says, and says so in it.
@@ -56,6 +58,7 @@ class Eraser:
                 break
             await again(partial(self._part, space_id, user_id, ids))
             await self._focus.remove(user_id, ids)
+            await self._access.remove(space_id, user_id, ids)
             after, removed = ids[-1], removed + len(ids)
             if time.monotonic() > end:
                 raise TryLater("There is more to be removed.")

@@ -30,17 +30,21 @@ SELECT id FROM memory_trace WHERE user_id = %b AND deleted_at IS NULL ORDER BY i
 SELECT id FROM memory_trace WHERE user_id = %b AND conversation_id = %b AND deleted_at IS NULL ORDER BY id
 
 -- name: happened
--- What happened from one moment on, and before another. The entities that links made have no time of their own: they go
+-- What happened from one moment on, and before another. The entities that the store made have no time of their own: they go
 -- with the last trace that mentions them.
 SELECT id FROM memory_trace
 WHERE user_id = %b AND deleted_at IS NULL AND happened_at >= %b AND happened_at < %b
-  AND NOT (kind = 'entity' AND provenance IS NOT NULL AND provenance ->> 'by' = 'links')
+  AND NOT (kind = 'entity' AND provenance IS NOT NULL AND provenance ->> 'by' IN ('links', 'dream'))
 ORDER BY id
 
 -- name: entity_named
-SELECT t.id, b.content FROM memory_trace t
+-- The entities of a name, by whichever of their names, and how texts call them.
+SELECT t.id, b.content, t.meta -> 'aliases'
+FROM memory_trace t
 LEFT JOIN memory_body b ON b.user_id = t.user_id AND b.trace_id = t.id
-WHERE t.user_id = %b AND t.identity = %b AND t.kind = 'entity' AND t.deleted_at IS NULL
+WHERE t.user_id = %b AND t.kind = 'entity' AND t.deleted_at IS NULL
+  AND t.id IN (SELECT m.id FROM memory_trace m WHERE m.user_id = %b AND m.identity = %b AND m.deleted_at IS NULL
+               UNION SELECT n.entity_id FROM entity_name n WHERE n.user_id = %b AND n.hash = %b)
 
 -- name: mentioning
 SELECT e.src FROM memory_edge e WHERE e.user_id = %b AND e.dst = %b AND e.type = 'mentions'
@@ -88,6 +92,7 @@ SELECT (SELECT count(*) FROM gone),
        (SELECT count(*) FROM gone
         WHERE EXISTS (SELECT FROM memory_digest d WHERE d.user_id = %b AND d.trace_id = gone.id)
            OR EXISTS (SELECT FROM cold_removal r WHERE r.user_id = %b AND r.trace_id = gone.id)),
+       (SELECT count(*) FROM gone JOIN memory_access a ON a.user_id = %b AND a.trace_id = gone.id),
        (SELECT array_agg(id) FROM (SELECT id FROM gone ORDER BY id DESC LIMIT 100) shown)
 
 -- name: close_gaps

@@ -28,6 +28,7 @@ from reverie.core.queries import Queries
 from reverie.forgetting import repository
 from reverie.forgetting.repository import Receipt
 from reverie.forgetting.schemas import ReceiptOut, ReceiptPage, ReceiptsQuery, VerifyOut
+from reverie.memories.access import AccessCounts
 from reverie.objects.store import Missing, StorageTrouble
 from reverie.working.focus import Focus
 
@@ -35,10 +36,11 @@ SQL = Queries("reverie.forgetting", "verify.sql")
 
 PLACES: Final = (
     "traces", "bodies", "vectors", "edges", "digests", "removals", "operations", "answers", "rebuilds", "provenance",
+    "triples", "recalls",
 )  # fmt: skip
 """The places in PostgreSQL, as their queries are named."""
 
-LEFTOVERS, FILES, GARBAGE, FOCUS = "leftovers", "files", "garbage", "focus"
+LEFTOVERS, FILES, GARBAGE, FOCUS, RECALLS = "leftovers", "files", "garbage", "focus", "recalls"
 
 log = structlog.get_logger(__name__)
 
@@ -55,10 +57,11 @@ class Findings:
 class ReceiptService:
     """The receipts of every user."""
 
-    def __init__(self, database: Database, focus: Focus, cold: ColdService) -> None:
+    def __init__(self, database: Database, focus: Focus, cold: ColdService, access: AccessCounts) -> None:
         self._database = database
         self._focus = focus
         self._cold = cold
+        self._access = access
 
     async def page(self, principal: Principal, query: ReceiptsQuery) -> ReceiptPage:
         """Receipts of a user, newest first."""
@@ -97,7 +100,7 @@ class ReceiptService:
                 )
             findings.until = await _until(connection, receipt)
         await self._in_files(space_id, user_id, ids, findings)
-        await self._in_focus(user_id, ids, findings)
+        await self._in_redis(space_id, user_id, ids, findings)
         left = {name: n for name, n in findings.found.items() if n}
         return VerifyOut(
             receipt_id=receipt_id, state=receipt.state, verified_at=clock.now(), traces=len(ids),
@@ -121,10 +124,11 @@ class ReceiptService:
                 log.warning("cold file not looked at", path=segment.path, error=type(error).__name__)
                 findings.unseen.append(f"the file {segment.path}")
 
-    async def _in_focus(self, user_id: UUID, ids: Sequence[UUID], findings: Findings) -> None:
-        focused = await self._focus.count(user_id, ids)
+    async def _in_redis(self, space_id: UUID, user_id: UUID, ids: Sequence[UUID], findings: Findings) -> None:
+        focused, recalled = await self._focus.count(user_id, ids), await self._access.count(space_id, user_id, ids)
         findings.found[FOCUS] = focused or 0
-        if focused is None:
+        findings.found[RECALLS] += recalled or 0
+        if focused is None or recalled is None:
             findings.unseen.append("Redis")
 
 

@@ -95,6 +95,7 @@ class Counts(Answer):
     operations: int
     answers: int
     focus: int
+    recalls: int
 
 
 State = Literal["running", "done"]

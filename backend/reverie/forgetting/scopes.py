@@ -12,8 +12,8 @@ from reverie.core.errors import Invalid
 from reverie.forgetting import repository
 from reverie.forgetting.schemas import Scope
 from reverie.memories.derived import derived_from
+from reverie.memories.entities import only_mentioned_by
 from reverie.memories.identity import entity_identity
-from reverie.memories.links import only_mentioned_by
 from reverie.text.fields import EARLIEST, LATEST
 
 PART: Final = 2000
@@ -114,9 +114,15 @@ async def _entity(session: ReadSession, user_id: UUID, key: bytes, name: str) ->
 
 async def _named(session: ReadSession, user_id: UUID, key: bytes, name: str) -> tuple[list[UUID], str]:
     """The entities of a name, and what finds it: as they write it; without any, in small and capital letters alike."""
-    rows = await session.fetch(repository.SQL["entity_named"], (user_id, entity_identity(key, name)))
-    written = rows[0][1] if rows else None
-    return [row[0] for row in rows], pattern_of(written or name, exact=written is not None)
+    identity = entity_identity(key, name)
+    rows = await session.fetch(repository.SQL["entity_named"], (user_id, user_id, identity, user_id, identity))
+    written = dict.fromkeys(one for row in rows for one in (row[1], *_names(row[2])) if one)
+    pattern = "|".join(f"({pattern_of(one, exact=True)})" for one in written) or pattern_of(name, exact=False)
+    return [row[0] for row in rows], pattern
+
+
+def _names(aliases: object) -> list[str]:
+    return [one for one in aliases if isinstance(one, str) and one.strip()] if isinstance(aliases, list) else []
 
 
 def pattern_of(name: str, *, exact: bool) -> str:

@@ -21,8 +21,9 @@ from reverie.core.ids import user_uuid, uuid7
 from reverie.core.queue import Bell
 from reverie.forgetting import repository, scopes
 from reverie.forgetting.schemas import Counts, ForgetIn, ForgetOut, State
-from reverie.memories import derived
+from reverie.memories import derived, entities
 from reverie.memories import repository as memories
+from reverie.memories.access import AccessCounts
 from reverie.memories.service import FORGOTTEN
 from reverie.memories.tombstones import Tombstones
 from reverie.recall.pipeline import RecallService
@@ -61,13 +62,15 @@ class ForgettingService:
 
     def __init__(
         self, database: Database, focus: Focus, bell: Bell, tombstones: Tombstones, cold: ColdService,
-        recall: RecallService,
+        access: AccessCounts, recall: RecallService | None,
     ) -> None:  # fmt: skip
+        """``recall`` is None in a process that answers no questions."""
         self._database = database
         self._focus = focus
         self._bell = bell
         self._tombstones = tombstones
         self._cold = cold
+        self._access = access
         self._recall = recall
 
     async def forget(self, principal: Principal, body: ForgetIn, claim: Claim) -> dict[str, Any]:
@@ -88,7 +91,8 @@ class ForgettingService:
             return await self._remove(space_id, user_id, key, body, cold, degraded, claim)
 
         gone, out = await again(remove)
-        return _with_focus(out, await self._elsewhere(user_id, gone, everything=body.scope.all is True)).model_dump()
+        focused = await self._elsewhere(space_id, user_id, gone, everything=body.scope.all is True)
+        return _with_focus(out, focused).model_dump()
 
     async def forget_traces(
         self, space_id: UUID, user_id: UUID, trace_ids: Sequence[UUID], *, reason: str, now: datetime, seen: datetime,
@@ -113,7 +117,7 @@ class ForgettingService:
                 return await self._go(session, space_id, user_id, key, named, "retention", reason, now)
 
         gone = await again(remove)
-        await self._elsewhere(user_id, gone)
+        await self._elsewhere(space_id, user_id, gone)
         return gone.counts.get("traces", 0)
 
     async def _count(
@@ -130,6 +134,7 @@ class ForgettingService:
             hashes = self._tombstones.of(key, user_id, await repository.buried(session, user_id, ids))
             gone = Gone(None, ids, None, counted, shown, sum(one is not None for one in hashes))
             focused = await self._focus.count(user_id, None if body.scope.all else ids)
+            counted["recalls"] += await self._access.count(space_id, user_id, ids) or 0
             out = _with_focus(_out(gone, degraded, dry_run=True), focused)
             await claim.keep(session, 200, out.model_dump())
         return out
@@ -160,7 +165,10 @@ class ForgettingService:
         ids, made = await scopes.with_what_hangs_on(session, user_id, named)
         counted, shown = await repository.counts(session, user_id, ids)
         counted["focus"] = await self._focus.count(user_id, None if scope == "all" else ids) or 0
+        counted["recalls"] += await self._access.count(space_id, user_id, ids) or 0
         at_once = len(ids) <= AT_ONCE
+        lost = [] if scope == "all" else await entities.mentioned_by(session, user_id, ids)
+        await entities.unsource(session, user_id, ids)
         receipt_id = uuid7(now)
         gone = Gone(receipt_id, ids, None, counted, shown)
         around = [] if scope == "all" else await repository.unchain(session, user_id, ids, now)
@@ -173,6 +181,10 @@ class ForgettingService:
                 await repository.forget(session, user_id, part)
             else:
                 await repository.hide(session, user_id, part, now)
+        if lost:
+            # What only they called an entity is its name no more.
+            known = key if key is not None else await repository.space_key(session, space_id)
+            await entities.settle(session, entities.Scope(space_id, user_id, known, now), (), lost)
         # Asked when they have gone: a file may have been named that they were being written to.
         left = await repository.unremoved(session, user_id, receipt_id)
         counted["cold"] = max(counted["cold"], left)
@@ -202,14 +214,18 @@ class ForgettingService:
         await repository.bury(session, space_id, user_id, receipt_id, part, hashes, now)
         return sum(one is not None for one in hashes)
 
-    async def _elsewhere(self, user_id: UUID, gone: Gone, *, everything: bool = False) -> int | None:
+    async def _elsewhere(
+        self, space_id: UUID, user_id: UUID, gone: Gone, *, everything: bool = False
+    ) -> int | None:  # fmt: skip
         """What is no part of the transaction: this process' memory, Redis, and the bell for the rest.
 
         How many traces were in the focus, None without Redis.
         """
-        self._recall.forget(user_id, gone.ids)
+        if self._recall is not None:
+            self._recall.forget(user_id, gone.ids)
         if gone.state == "running" and gone.receipt_id is not None:
             await self._bell.ring(gone.receipt_id)
+        await self._access.remove(space_id, user_id, None if everything else gone.ids)
         return await (self._focus.drop(user_id) if everything else self._focus.remove(user_id, gone.ids))
 
 

@@ -27,6 +27,10 @@ WHERE e.user_id = %(user)s AND (
 SELECT count(*) FROM tombstone x JOIN memory_digest t ON t.user_id = x.user_id AND t.trace_id = x.trace_id
 WHERE x.user_id = %(user)s AND x.receipt_id = %(receipt)s
 
+-- name: recalls
+SELECT count(*) FROM tombstone x JOIN memory_access t ON t.user_id = x.user_id AND t.trace_id = x.trace_id
+WHERE x.user_id = %(user)s AND x.receipt_id = %(receipt)s
+
 -- name: removals
 -- What is noted to be taken out of files, and is not yet.
 SELECT count(*) FROM tombstone x JOIN cold_removal t ON t.user_id = x.user_id AND t.trace_id = x.trace_id
@@ -60,6 +64,13 @@ SELECT count(*) FROM memory_trace t
 WHERE t.user_id = %(user)s AND t.provenance ? 'sources' AND EXISTS (
     SELECT FROM tombstone x
     WHERE x.user_id = %(user)s AND x.receipt_id = %(receipt)s AND t.provenance -> 'sources' ? x.trace_id::text
+)
+
+-- name: triples
+SELECT count(*) FROM memory_edge e
+WHERE e.user_id = %(user)s AND e.meta ? 'sources' AND EXISTS (
+    SELECT FROM tombstone x
+    WHERE x.user_id = %(user)s AND x.receipt_id = %(receipt)s AND e.meta -> 'sources' ? x.trace_id::text
 )
 
 -- name: detached

@@ -107,6 +107,26 @@ CHANGED: dict[str, Any] = TRACE | {
     "salience": 0.8,
     "updated_at": "2026-08-06T07:02:11.004211Z",
 }
+PINNED: dict[str, Any] = TRACE | {"pinned": True}
+
+ENTITY_ID = "01a20207-2b1e-7000-9d0c-5e0f5a3c7b21"
+MERGE: dict[str, Any] = {"user_id": USER, "into": ENTITY_ID}
+SPLIT: dict[str, Any] = {"user_id": USER, "names": ["Bob"]}
+ENTITY: dict[str, Any] = {"trace_id": ENTITY_ID, "user_id": USER}
+
+USER_SETTINGS: dict[str, Any] = {
+    "user_id": USER,
+    "kind": "person",
+    "traces": 2,
+    "created_at": "2026-05-08T13:56:00.123456Z",
+    "updated_at": "2026-08-06T07:02:11.004211Z",
+    "time_zone": "Europe/Berlin",
+    "language": None,
+    "half_lives": {"turn": 60.0, "note": None, "fact": 365.0, "chunk": None, "summary": None, "entity": None},
+    "dream": True,
+}
+USER_CHANGE: dict[str, Any] = {"time_zone": "Europe/Berlin", "half_lives": {"turn": 60, "fact": 365}}
+NO_DREAM: dict[str, Any] = {"dream": False}
 
 USERS_PAGE: dict[str, Any] = {
     "items": [

@@ -6,6 +6,7 @@ only if its ``occurred_at`` is given and equal too, for a second genuine "Yes." 
 """
 
 import hashlib
+from collections.abc import Iterable
 from datetime import date, datetime
 
 from reverie.text.entities import name_key
@@ -50,6 +51,11 @@ def entity_identity(key: bytes, name: str) -> bytes:
 def summary_identity(key: bytes, scope: str, day: date, group: str | None) -> bytes:
     """The keyed hash by which the summary of a day, or of a conversation in it (``group``), is recognised."""
     return _hash(key, "summary", scope, day.isoformat(), group)
+
+
+def made_of(key: bytes, how: str, parts: Iterable[str | None]) -> str:
+    """The keyed hash by which it is recognised that a text was made of the same in the same way."""
+    return _hash(key, "made", how, *parts).hex()
 
 
 def _hash(key: bytes, *parts: str | None) -> bytes:

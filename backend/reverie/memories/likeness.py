@@ -60,11 +60,14 @@ class Likeness:
         self._places: dict[UUID, int] = {}
         self._vectors: npt.NDArray[np.float32] = np.empty((0, model.dim), dtype=np.float32)
         self._last = _BEGINNING
+        self.cheap = True
+        """Whether the user had so few traces, last time, that they were compared at all."""
 
     async def of(self, trace_ids: Sequence[UUID]) -> list[Like]:
         """The older traces that these are most like; of those without vectors, none."""
         async with self._database.reading_vectors(self._space_id) as session:
-            if not await self._is_cheap(session):
+            self.cheap = await self._is_cheap(session)
+            if not self.cheap:
                 return []
             if len(trace_ids) <= FEW and not self._places:
                 return await self._few(session, trace_ids)

@@ -7,31 +7,27 @@ not fill with them. What a trace is like is searched exactly, and only for users
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID, uuid5
 
 from reverie.core import clock
-from reverie.core.database import Database, ReadSession, WriteSession
-from reverie.core.ids import USER_NAMESPACE, uuid7, uuid7s
-from reverie.core.kinds import KINDS, RECALLED_KINDS
+from reverie.core.database import Database, WriteSession
+from reverie.core.ids import USER_NAMESPACE, uuid7
 from reverie.core.queries import Queries
-from reverie.memories import repository
-from reverie.memories.identity import digest, entity_identity
+from reverie.memories import entities, repository
+from reverie.memories.entities import MENTIONS, READ_CHARS, Gone, Mention, Names, Scope, names_in
 from reverie.memories.likeness import Likeness
 from reverie.memories.model import Model
 from reverie.operations import repository as operations
 from reverie.operations.repository import Leased
-from reverie.text.entities import entities
 
 SQL = Queries("reverie.memories", "links.sql")
 
 LINK: Final = "link"
 """The kind of operation that makes links."""
 
-MENTIONS: Final = "mentions"
 SIMILAR: Final = "similar"
 
 Links = Literal["next", "mentions", "all"]
@@ -46,17 +42,11 @@ PART: Final = 200
 SHIFT_SECONDS: Final = 5.0
 """How long an operation goes on before it rests again, so that others have their turn: less than a third of a lease."""
 
-READ_CHARS: Final = 20_000
-"""So much of a text is read for names."""
-
 MOST_BEFORE: Final = 16
-"""Earlier traces that are looked at for a name which has no entity yet."""
+"""Earlier traces that are looked at for a name which has no entity yet; a night looks at more."""
 
 MOST_NEW_NAMES: Final = 128
 """Names of one part that are looked for in earlier traces."""
-
-SALIENCE: Final = 0.5
-_LINKED_KINDS = [KINDS[kind] for kind in RECALLED_KINDS]
 
 
 class Link(NamedTuple):
@@ -75,16 +65,6 @@ class Text(NamedTuple):
     language: str
     updated_at: datetime | None
     text: str
-
-
-@dataclass(slots=True)
-class Names:
-    """Which traces hold a name, and how it is written; ``sure`` when one of them shows that it is one."""
-
-    name: str
-    language: str
-    traces: set[UUID] = field(default_factory=set)
-    sure: bool = False
 
 
 class Linker:
@@ -174,10 +154,13 @@ class Linker:
         self, space_id: UUID, user_id: UUID, key: bytes, texts: Sequence[Text], likeness: Likeness, *, again: bool
     ) -> int:
         """Links some traces; how many edges they got."""
-        names = await asyncio.to_thread(names_in, texts)
-        identities = {name: entity_identity(key, name) for name in names}
+        written = [entities.Text(text.id, text.language, text.text) for text in texts]
+        names = await asyncio.to_thread(names_in, written)
+        now = clock.now()
+        scope = Scope(space_id, user_id, key, now)
+        identities = {name: scope.identity(name) for name in names}
         async with self._database.reading(space_id) as session:
-            known = await _known(session, user_id, list(identities.values()))
+            known = await entities.known(session, user_id, list(identities.values()))
         likest = await likeness.of([text.id for text in texts]) if self._links == "all" else []
         similar = [Link(one.trace_id, one.older, SIMILAR, one.cosine) for one in likest]
         await self._find_before(space_id, user_id, names, {n for n, i in identities.items() if i in known})
@@ -187,7 +170,6 @@ class Linker:
         }  # fmt: skip
         if not wanted and not similar and not again and all(text.updated_at is None for text in texts):
             return 0
-        now = clock.now()
         async with self._database.writing(space_id) as session:
             await repository.touch_version(session, space_id, user_id, now)
             standing = await _standing(session, user_id, texts)
@@ -195,49 +177,33 @@ class Linker:
                 return 0
             read = {text.id for text in texts}
             changed = [text.id for text in texts if text.id in standing and (again or text.updated_at is not None)]
-            entity_ids = await self._entities(session, space_id, user_id, key, wanted, identities, now)
-            outdated = await _unlink(session, user_id, changed)
-            links = [
-                Link(trace_id, entity_ids[name], MENTIONS, 1.0)
-                for name, one in wanted.items() if name in entity_ids
-                for trace_id in one.traces if trace_id in standing or trace_id not in read
-            ] + [one for one in similar if one.src in standing]  # fmt: skip
+            entity_ids = await self._entities(session, scope, wanted, identities)
+            mentions = _mentions(wanted, entity_ids, lambda one: one in standing or one not in read)
+            lost = await _unlink(session, user_id, changed)
+            touched = await entities.mention(session, scope, mentions)
+            links = [one for one in similar if one.src in standing]
             await _write_links(session, space_id, user_id, links, now)
-            if outdated:
-                await _drop_nameless(session, user_id, outdated)
-        return len(links)
+            await entities.settle(session, scope, touched, lost)
+        return len(links) + len(mentions)
 
     async def _find_before(self, space_id: UUID, user_id: UUID, names: Mapping[str, Names], known: set[str]) -> None:
         """Adds earlier traces to sure names that have no entity yet."""
-        new = [(key, one) for key, one in names.items() if one.sure and key not in known][:MOST_NEW_NAMES]
-        if not new:
-            return
-        written = ([one.language for _, one in new], [one.name for _, one in new])
-        parameters = (user_id, *written, _LINKED_KINDS, MOST_BEFORE, READ_CHARS)
-        async with self._database.reading(space_id) as session:
-            rows = await session.fetch(SQL["named_before"], parameters)
-        for place, trace_id in rows:
-            new[place - 1][1].traces.add(trace_id)
+        new = [key for key, one in names.items() if one.sure and key not in known][:MOST_NEW_NAMES]
+        await entities.find_before(self._database, space_id, user_id, names, new, most=MOST_BEFORE)
 
     async def _entities(
-        self, session: WriteSession, space_id: UUID, user_id: UUID, key: bytes, wanted: Mapping[str, Names],
-        identities: Mapping[str, bytes], now: datetime,
-    ) -> dict[str, UUID]:  # fmt: skip
+        self, session: WriteSession, scope: Scope, wanted: Mapping[str, Names], identities: Mapping[str, bytes]
+    ) -> dict[str, UUID]:
         """The ids of the entities of names, made where they were not there. The user is locked."""
         if not wanted:
             return {}
-        known = await _known(session, user_id, [identities[name] for name in wanted])
+        known = await entities.known(session, scope.user_id, [identities[name] for name in wanted])
         missing = [name for name in wanted if identities[name] not in known and len(wanted[name].traces) > 1]
-        made = dict(zip(missing, uuid7s(now, len(missing)), strict=True))
-        if made:
-            names = [wanted[name].name for name in missing]
-            parameters = (
-                space_id, user_id, now, list(made.values()), names, [wanted[name].language for name in missing],
-                [identities[name] for name in missing], [digest(key, name) for name in names], SALIENCE,
-                KINDS["entity"], user_id,
-            )  # fmt: skip
-            await session.execute(SQL["write_entities"], parameters)
-        return made | {name: known[identities[name]] for name in wanted if identities[name] in known}
+        made = await entities.make(session, scope, [(wanted[name].name, wanted[name].language) for name in missing])
+        return {
+            name: known[identities[name]] if identities[name] in known else made[one.name]
+            for name, one in wanted.items() if identities[name] in known or one.name in made
+        }  # fmt: skip
 
 
 def operation_of(user_id: UUID) -> UUID:
@@ -245,21 +211,19 @@ def operation_of(user_id: UUID) -> UUID:
     return uuid5(USER_NAMESPACE, f"{LINK}/{user_id}")
 
 
-def names_in(texts: Sequence[Text]) -> dict[str, Names]:
-    """Key → in which of the texts a name stands. Pure."""
-    found: dict[str, Names] = {}
-    for text in texts:
-        for one in entities(text.text, language=text.language):
-            names = found.setdefault(one.key, Names(one.name, text.language))
-            if one.sure and not names.sure:
-                names.name, names.language, names.sure = one.name, text.language, True
-            names.traces.add(text.id)
-    return found
-
-
-async def _known(session: ReadSession, user_id: UUID, identities: list[bytes]) -> dict[bytes, UUID]:
-    rows = await session.fetch(SQL["entities_of"], (user_id, identities))
-    return {bytes(row[0]): row[1] for row in rows}
+def _mentions(
+    names: Mapping[str, Names], entity_ids: Mapping[str, UUID], stands: Callable[[UUID], bool]
+) -> list[Mention]:
+    """What is mentioned where: of names that are one entity's, one mention."""
+    found: dict[tuple[UUID, UUID], Mention] = {}
+    for name, one in names.items():
+        for trace_id, spelling in one.traces.items() if name in entity_ids else ():
+            if stands(trace_id):
+                at = (trace_id, entity_ids[name])
+                before = found.get(at)
+                called = (spelling.name,) if before is None else tuple(sorted({*before.names, spelling.name}))
+                found[at] = Mention(*at, called, spelling.kind if before is None else before.kind or spelling.kind)
+    return list(found.values())
 
 
 async def _standing(session: WriteSession, user_id: UUID, texts: Sequence[Text]) -> set[UUID]:
@@ -268,13 +232,14 @@ async def _standing(session: WriteSession, user_id: UUID, texts: Sequence[Text])
     return {row[0] for row in await session.fetch(SQL["as_they_were"], given)}
 
 
-async def _unlink(session: WriteSession, user_id: UUID, trace_ids: list[UUID]) -> list[UUID]:
-    """Takes the links of changed traces away; the entities that these mentioned."""
+async def _unlink(session: WriteSession, user_id: UUID, trace_ids: list[UUID]) -> list[Gone]:
+    """Takes away what a changed text was linked by; the mentions that are gone."""
     if not trace_ids:
         return []
-    rows = await session.fetch(SQL["mentioned_by"], (user_id, trace_ids))
+    lost = await entities.mentioned_by(session, user_id, trace_ids)
+    await entities.unsource(session, user_id, trace_ids)
     await session.execute(SQL["unlink"], (trace_ids, user_id, [MENTIONS, SIMILAR]))
-    return [row[0] for row in rows]
+    return lost
 
 
 async def _write_links(
@@ -283,18 +248,3 @@ async def _write_links(
     if links:
         columns = [list(column) for column in zip(*dict.fromkeys(links), strict=True)]
         await session.execute(SQL["write_links"], (space_id, now, *columns, user_id))
-
-
-async def _drop_nameless(session: WriteSession, user_id: UUID, entity_ids: Sequence[UUID]) -> None:
-    """Removes those entities that links made and nothing mentions any more; the user is locked."""
-    rows = await session.fetch(SQL["nameless"], (user_id, list(entity_ids)))
-    gone = [row[0] for row in rows]
-    if gone:
-        await session.execute(SQL["drop_entities"], (gone, user_id, user_id, user_id, gone, user_id))
-
-
-async def only_mentioned_by(session: ReadSession, user_id: UUID, trace_ids: Sequence[UUID]) -> list[UUID]:
-    """The entities that links made of names which stand in these traces alone: they are forgotten with them."""
-    ids = list(trace_ids)
-    rows = await session.fetch(SQL["only_mentioned_by"], (user_id, ids, user_id, ids))
-    return [row[0] for row in rows]

@@ -36,28 +36,6 @@ WHERE t.user_id = %b AND t.id >= %b AND (%b::uuid[] IS NULL OR t.id = ANY(%b::uu
 ORDER BY t.id
 LIMIT %b
 
--- name: entities_of
--- The entities of these names that the user has.
-SELECT identity, id FROM memory_trace
-WHERE user_id = %b AND identity = ANY(%b::bytea[]) AND deleted_at IS NULL AND kind = 'entity'
-
--- name: named_before
--- Other traces in which a name stands, written alike: those with its words, by the index over them.
-SELECT n.place, r.trace_id
-FROM (SELECT user_id, traces, words FROM memory_user WHERE user_id = %b) u
-CROSS JOIN unnest(%b::text[], %b::text[]) WITH ORDINALITY AS n (language, name, place)
-CROSS JOIN LATERAL reverie_bm25(
-    ARRAY[u.user_id], tsvector_to_array(to_tsvector(n.language::regconfig, n.name)), %b::smallint[], NULL, NULL, NULL,
-    NULL, u.traces, u.words, 200, %b
-) r
-CROSS JOIN LATERAL (
-    SELECT y.content FROM memory_body y WHERE y.user_id = u.user_id AND y.trace_id = r.trace_id LIMIT 1
-) b
-CROSS JOIN LATERAL (
-    SELECT m.deleted_at FROM memory_trace m WHERE m.user_id = u.user_id AND m.id = r.trace_id LIMIT 1
-) t
-WHERE strpos(left(b.content, %b), n.name) > 0 AND t.deleted_at IS NULL
-
 -- name: likest
 -- The older traces whose beginnings are most like those of these, exactly, from the covering index of the model.
 SELECT n.id, s.trace_id, 1 - s.distance
@@ -122,34 +100,6 @@ SELECT t.id FROM unnest(%b::uuid[], %b::timestamptz[]) AS r (id, updated_at)
 JOIN memory_trace t ON t.user_id = %b AND t.id = r.id
 WHERE t.deleted_at IS NULL AND t.updated_at IS NOT DISTINCT FROM r.updated_at
 
--- name: write_entities
--- Entities with their names as bodies; they have no vectors. The user is locked, and has none of these.
-WITH scope AS (SELECT %b::uuid AS space_id, %b::uuid AS user_id, %b::timestamptz AS now),
-given AS MATERIALIZED (
-    SELECT * FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::bytea[], %b::bytea[])
-        AS g (id, name, language, identity, digest)
-),
-stored AS (
-    INSERT INTO memory_trace (space_id, user_id, id, kind, language, length, created_at, salience, salience_given,
-                              identity, digest, vectors, provenance)
-    SELECT s.space_id, s.user_id, g.id, 'entity', g.language, length(g.name), s.now, %b, false, g.identity, g.digest,
-           false, jsonb_build_object('by', 'links')
-    FROM given g, scope s
-    ON CONFLICT (user_id, identity) WHERE deleted_at IS NULL DO NOTHING
-    RETURNING id
-),
-body AS (
-    INSERT INTO memory_body (space_id, user_id, trace_id, kind, happened_at, words, content, lexemes)
-    SELECT s.space_id, s.user_id, g.id, %b, s.now, length(w.lexemes), g.name,
-           w.lexemes || array_to_tsvector(ARRAY[reverie_user_lexeme(s.user_id)])
-    FROM stored JOIN given g USING (id), scope s,
-         LATERAL (SELECT to_tsvector(g.language::regconfig, g.name) AS lexemes) w
-    RETURNING words
-)
-UPDATE memory_user u
-SET traces = u.traces + (SELECT count(*) FROM stored), words = u.words + (SELECT coalesce(sum(words), 0) FROM body)
-WHERE u.user_id = %b
-
 -- name: unlink
 -- What a changed text was linked by, but for `next`.
 DELETE FROM memory_edge e USING unnest(%b::uuid[]) AS g (id)
@@ -164,39 +114,3 @@ JOIN memory_trace s ON s.user_id = %b AND s.id = g.src AND s.deleted_at IS NULL
 JOIN memory_trace d ON d.user_id = s.user_id AND d.id = g.dst AND d.deleted_at IS NULL
 ON CONFLICT (user_id, src, dst, type) DO UPDATE SET weight = excluded.weight
 WHERE e.weight <> excluded.weight
-
--- name: nameless
--- Of these entities, those that links made and nothing mentions any more.
-SELECT t.id FROM memory_trace t
-WHERE t.user_id = %b AND t.id = ANY(%b::uuid[]) AND t.kind = 'entity' AND t.provenance ->> 'by' = 'links'
-  AND t.updated_at IS NULL AND NOT t.pinned
-  AND NOT EXISTS (SELECT FROM memory_edge e WHERE e.user_id = t.user_id AND e.dst = t.id AND e.type = 'mentions')
-
--- name: mentioned_by
--- The entities that traces mention.
-SELECT DISTINCT e.dst FROM memory_edge e WHERE e.user_id = %b AND e.src = ANY(%b::uuid[]) AND e.type = 'mentions'
-
--- name: only_mentioned_by
--- The entities that links made and that nothing but these traces mentions.
-SELECT t.id
-FROM (SELECT DISTINCT e.dst FROM memory_edge e
-      WHERE e.user_id = %b AND e.src = ANY(%b::uuid[]) AND e.type = 'mentions') m
-JOIN memory_trace t ON t.user_id = %b AND t.id = m.dst
-WHERE t.kind = 'entity' AND t.provenance ->> 'by' = 'links' AND t.updated_at IS NULL AND NOT t.pinned
-  AND NOT EXISTS (
-      SELECT FROM memory_edge o
-      WHERE o.user_id = t.user_id AND o.dst = t.id AND o.type = 'mentions'
-        AND o.src NOT IN (SELECT unnest(%b::uuid[]))
-  )
-
--- name: drop_entities
-WITH words AS (
-    SELECT coalesce(sum(coalesce(b.words, d.words)), 0) AS words
-    FROM unnest(%b::uuid[]) AS g (id)
-    LEFT JOIN memory_body b ON b.user_id = %b AND b.trace_id = g.id
-    LEFT JOIN memory_digest d ON d.user_id = %b AND d.trace_id = g.id
-),
-gone AS (DELETE FROM memory_trace t WHERE t.user_id = %b AND t.id = ANY(%b::uuid[]) RETURNING id)
-UPDATE memory_user u
-SET traces = u.traces - (SELECT count(*) FROM gone), words = u.words - (SELECT words FROM words)
-WHERE u.user_id = %b

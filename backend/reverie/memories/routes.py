@@ -4,18 +4,25 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Path, Request
+from pydantic import TypeAdapter
 
 from reverie.auth.dependencies import Reader, Writer
-from reverie.core.http import Json, answered, body_of, described, problems, query_of
+from reverie.core.http import Json, answered, body_of, described, named, problems, query_of, validated
 from reverie.core.idempotency import Idempotency, idempotency
 from reverie.core.paging import not_a_cursor
 from reverie.memories import examples
+from reverie.memories.merging import MergeService
+from reverie.memories.pins import PinService
 from reverie.memories.schemas import (
+    EntityOut,
+    HalfLives,
+    MergeIn,
     MessageIn,
     RememberIn,
     RememberOut,
     RememberQuery,
+    SplitIn,
     TraceIn,
     TraceOut,
     TracePage,
@@ -23,10 +30,15 @@ from reverie.memories.schemas import (
     TraceQuery,
     TracesQuery,
     UserPage,
+    UserPatch,
+    UserPath,
+    UserSettings,
     UsersQuery,
 )
 from reverie.memories.service import MemoryService
+from reverie.memories.users import UserService
 from reverie.operations.examples import LINK
+from reverie.text.fields import Identifier
 
 router = APIRouter(prefix="/memory", tags=["memory"])
 
@@ -163,6 +175,109 @@ async def patch_trace(
     return Json((await memories.patch(principal, query.user_id, trace_id, body)).model_dump())
 
 
+async def pin_service(request: Request) -> PinService:
+    """The service of this process."""
+    service: PinService = request.app.state.pins
+    return service
+
+
+Pins = Annotated[PinService, Depends(pin_service)]
+
+
+@router.post(
+    "/traces/{trace_id}/pin",
+    response_model=TraceOut,
+    responses={200: answered("The trace as it is now", trace=examples.PINNED), **problems(404, 422)},
+    openapi_extra=described(query=TraceQuery),
+)
+async def pin_trace(
+    principal: Writer,
+    trace_id: UUID,
+    query: Annotated[TraceQuery, Depends(query_of(TraceQuery))],
+    pins: Pins,
+) -> Json:
+    """Pins a trace: it does not weaken with time, no rule of retention takes it, and no night writes over it."""
+    return Json((await pins.set(principal, query.user_id, trace_id, pinned=True)).model_dump())
+
+
+@router.delete(
+    "/traces/{trace_id}/pin",
+    response_model=TraceOut,
+    responses={200: answered("The trace as it is now", trace=examples.TRACE), **problems(404, 422)},
+    openapi_extra=described(query=TraceQuery),
+)
+async def unpin_trace(
+    principal: Writer,
+    trace_id: UUID,
+    query: Annotated[TraceQuery, Depends(query_of(TraceQuery))],
+    pins: Pins,
+) -> Json:
+    """Takes the pin off a trace."""
+    return Json((await pins.set(principal, query.user_id, trace_id, pinned=False)).model_dump())
+
+
+async def merge_service(request: Request) -> MergeService:
+    """The service of this process."""
+    service: MergeService = request.app.state.merges
+    return service
+
+
+Merges = Annotated[MergeService, Depends(merge_service)]
+_STAYS = {
+    "read": {
+        "operationId": "get_trace",
+        "parameters": {"trace_id": "$response.body#/trace_id", "user_id": "$response.body#/user_id"},
+        "description": "The entity",
+    },
+}
+
+
+@router.post(
+    "/entities/{entity_id}/merge",
+    response_model=EntityOut,
+    responses={
+        200: answered("The entity that stays", links=_STAYS, entity=examples.ENTITY),
+        **problems(400, 404, 409, 415, 422),
+    },
+    openapi_extra=described(body=MergeIn, once=True, merge=examples.MERGE),
+)
+async def merge_entity(
+    principal: Writer,
+    entity_id: UUID,
+    body: Annotated[MergeIn, Depends(body_of(MergeIn))],
+    once: Annotated[Idempotency, Depends(idempotency)],
+    merges: Merges,
+) -> Json:
+    """Makes one entity of two: this one goes into the other, with all that is known of it. No night undoes it."""
+    async with once.claim(principal.space_id) as claim:
+        if claim.answer is not None:
+            return claim.answer
+        return Json(await merges.merge(principal, entity_id, body, claim))
+
+
+@router.post(
+    "/entities/{entity_id}/split",
+    response_model=EntityOut,
+    responses={
+        200: answered("The entity of these names", links=_STAYS, entity=examples.ENTITY),
+        **problems(400, 404, 409, 415, 422),
+    },
+    openapi_extra=described(body=SplitIn, once=True, split=examples.SPLIT),
+)
+async def split_entity(
+    principal: Writer,
+    entity_id: UUID,
+    body: Annotated[SplitIn, Depends(body_of(SplitIn))],
+    once: Annotated[Idempotency, Depends(idempotency)],
+    merges: Merges,
+) -> Json:
+    """Makes an entity of its own of some names of another, with what goes by these. No night undoes it."""
+    async with once.claim(principal.space_id) as claim:
+        if claim.answer is not None:
+            return claim.answer
+        return Json(await merges.split(principal, entity_id, body, claim))
+
+
 _USERS = {
     "next": {
         "operationId": "list_users",
@@ -188,6 +303,53 @@ async def list_users(
 ) -> Json:
     """The users of the caller's space, newest first."""
     return Json((await memories.users(principal, _user_cursor(query.cursor), query.limit)).model_dump())
+
+
+async def user_service(request: Request) -> UserService:
+    """The service of this process."""
+    service: UserService = request.app.state.users
+    return service
+
+
+Users = Annotated[UserService, Depends(user_service)]
+_Named = Annotated[Identifier, Path(openapi_examples=named(name=examples.USER))]
+_PATH = TypeAdapter(UserPath)
+
+
+def _named(user_id: str, request: Request) -> str:
+    return validated(_PATH, {"user_id": user_id}, request).user_id
+
+
+@router.get(
+    "/users/{user_id:user}",
+    response_model=UserSettings,
+    responses={200: answered("The user", user=examples.USER_SETTINGS), **problems(404, 422)},
+)
+async def get_user(principal: Reader, user_id: _Named, users: Users, request: Request) -> Json:
+    """A user with what it has set: its time zone and language, how fast its memory fades, whether it dreams."""
+    return Json((await users.get(principal, _named(user_id, request))).model_dump())
+
+
+@router.patch(
+    "/users/{user_id:user}",
+    response_model=UserSettings,
+    responses={
+        200: answered("The user as it is now", user=examples.USER_SETTINGS),
+        **problems(400, 404, 415, 422),
+    },
+    openapi_extra=described(
+        body=UserPatch, parts=(HalfLives,), change=examples.USER_CHANGE, no_dream=examples.NO_DREAM
+    ),
+)
+async def patch_user(
+    principal: Writer,
+    user_id: _Named,
+    body: Annotated[UserPatch, Depends(body_of(UserPatch))],
+    users: Users,
+    request: Request,
+) -> Json:
+    """Changes what a user has set; its days are looked at again in the next night."""
+    return Json((await users.patch(principal, _named(user_id, request), body)).model_dump())
 
 
 def _user_cursor(cursor: str | None) -> tuple[datetime, UUID] | None:

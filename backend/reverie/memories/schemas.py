@@ -10,6 +10,7 @@ from reverie.core import clock
 from reverie.core.errors import WrongField
 from reverie.core.http import Answer, Schema, given
 from reverie.core.paging import PageQuery, cursor_field
+from reverie.core.zones import is_time_zone
 from reverie.memories.examples import USERS_CURSOR
 from reverie.text.fields import NOT_BLANK, Content, Identifier, JsonObject, Language, Moment, Text
 
@@ -278,6 +279,94 @@ class UserOut(Answer):
     traces: int
     created_at: datetime
     updated_at: datetime
+
+
+Days = Annotated[float, Field(gt=0, le=36_500, allow_inf_nan=False, strict=True)]
+
+
+class HalfLives(Schema):
+    """Days after which what is not recalled counts half, by kind; the service's own where there is none."""
+
+    turn: Days | None = None
+    note: Days | None = None
+    fact: Days | None = None
+    chunk: Days | None = None
+    summary: Days | None = None
+    entity: Days | None = None
+
+
+class UserSettings(UserOut):
+    """A user with what it has set; null is the service's own.
+
+    A day of the user is one of ``time_zone``; ``language`` is that of its summaries; without ``dream`` it is left alone
+    at night.
+    """
+
+    time_zone: str | None
+    language: str | None
+    half_lives: HalfLives | None
+    dream: bool
+
+
+class UserPath(Schema):
+    """The path wherever one user is named."""
+
+    user_id: Identifier
+
+
+def _zone(name: str) -> str:
+    if not is_time_zone(name):
+        raise ValueError("takes the name of a time zone such as Europe/Berlin")
+    return name
+
+
+def _described_user(schema: dict[str, Any]) -> None:
+    schema["minProperties"] = 1
+    described = schema["properties"]["dream"]
+    described |= described.pop("anyOf")[0]
+    del described["default"]
+
+
+class UserPatch(Schema):
+    """What to change of a user's settings; a field that is not given stays, null goes back to the service's own."""
+
+    model_config = ConfigDict(json_schema_extra=_described_user)
+
+    time_zone: Annotated[Text, AfterValidator(_zone)] | None = None
+    language: Language | None = None
+    half_lives: HalfLives | None = None
+    dream: Annotated[bool, Field(strict=True)] | None = None
+
+    @model_validator(mode="after")
+    def _something_to_change(self) -> "UserPatch":
+        if not self.model_fields_set:
+            raise ValueError("takes at least one field to change")
+        if "dream" in self.model_fields_set and self.dream is None:
+            raise WrongField("dream", "takes true or false, not null")
+        return self
+
+
+class MergeIn(Schema):
+    """Which entity another one is merged into."""
+
+    user_id: Identifier
+    into: Annotated[UUID, Field(description="The entity that stays, with the names of both.")]
+
+
+class SplitIn(Schema):
+    """Which names of an entity are those of another."""
+
+    user_id: Identifier
+    names: Annotated[
+        list[Text], Field(min_length=1, max_length=32, description="Of the entity's own name and its aliases, not all.")
+    ]
+
+
+class EntityOut(Answer):
+    """An entity as it stands after it was merged or split off; `GET /memory/traces/{trace_id}` reads it."""
+
+    trace_id: UUID
+    user_id: str
 
 
 class UserPage(Answer):

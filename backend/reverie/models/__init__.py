@@ -1,10 +1,13 @@
 """The tables. Importing this package registers all of them with ``Base.metadata``."""
 
+from reverie.models.access import MemoryAccess
 from reverie.models.base import Base
 from reverie.models.body import MemoryBody
 from reverie.models.cold import ColdGarbage, ColdRemoval, ColdSegment, MemoryDigest
+from reverie.models.dream import DreamAside, DreamControl, DreamDay, DreamNight, DreamRun, DreamStage, DreamUser
 from reverie.models.edge import MemoryEdge
 from reverie.models.embedding import MemoryEmbedding, Model, Reembedding
+from reverie.models.entity import EntityName
 from reverie.models.index import MemoryIndex
 from reverie.models.operation import IdempotencyKey, Operation
 from reverie.models.partition import MemoryPartition, TierChange, TierControl, TierRun
@@ -20,8 +23,17 @@ __all__ = [
     "ColdGarbage",
     "ColdRemoval",
     "ColdSegment",
+    "DreamAside",
+    "DreamControl",
+    "DreamDay",
+    "DreamNight",
+    "DreamRun",
+    "DreamStage",
+    "DreamUser",
+    "EntityName",
     "ForgetReceipt",
     "IdempotencyKey",
+    "MemoryAccess",
     "MemoryBody",
     "MemoryDigest",
     "MemoryEdge",

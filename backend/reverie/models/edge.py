@@ -19,6 +19,16 @@ class MemoryEdge(Base):
         ForeignKeyConstraint(["user_id", "src"], ["memory_trace.user_id", "memory_trace.id"], ondelete="CASCADE"),
         ForeignKeyConstraint(["user_id", "dst"], ["memory_trace.user_id", "memory_trace.id"], ondelete="CASCADE"),
         Index("memory_edge_dst", "user_id", "dst"),
+        # Triples: by which those of a source are found.
+        Index("memory_edge_sourced", "user_id", "src", postgresql_where=text("meta ? 'sources'")),
+        # Recall looks up what takes the place of its results.
+        Index(
+            "memory_edge_superseded",
+            "user_id",
+            "dst",
+            postgresql_include=["src"],
+            postgresql_where=text("type = 'supersedes'"),
+        ),
         {"info": WALLED},
     )
 

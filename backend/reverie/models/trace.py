@@ -38,6 +38,7 @@ class MemoryTrace(Base):
             postgresql_where=text("conversation_id IS NOT NULL"),
         ),
         Index("memory_trace_derived", "user_id", "id", postgresql_where=text("provenance ? 'sources'")),
+        Index("memory_trace_entity", "user_id", "id", postgresql_where=text("kind = 'entity'")),
         Index(
             "memory_trace_meta",
             "meta",

@@ -1,6 +1,7 @@
 """Whose memory it is."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, BigInteger, CheckConstraint, ForeignKey, Index, Integer, text
@@ -17,6 +18,9 @@ class MemoryUser(Base):
     text collection, as BM25 needs it (words: the sum of ``memory_body.words``). ``languages`` are those that any of the
     traces was ever written in. Of a large user, ``terms`` are the keys (``reverie_term_key``) of the words that are not
     rare, ascending, and ``term_traces`` in how many traces each stood when there were ``counted`` traces.
+
+    What the user has set: ``time_zone`` (whose days are dreamt), ``language``, ``half_lives`` (kind → days), ``dream``
+    (false: it is left alone at night). At ``dreamt_version`` no day of it was left to be dreamt.
     """
 
     __tablename__ = "memory_user"
@@ -41,3 +45,8 @@ class MemoryUser(Base):
     term_traces: Mapped[list[int]] = mapped_column(ARRAY(Integer), server_default=text("'{}'"))
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    time_zone: Mapped[str | None]
+    language: Mapped[str | None]
+    half_lives: Mapped[dict[str, Any] | None]
+    dream: Mapped[bool] = mapped_column(server_default=text("true"))
+    dreamt_version: Mapped[int | None] = mapped_column(BigInteger)

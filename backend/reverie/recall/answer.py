@@ -8,6 +8,7 @@ from reverie.core.kinds import HEADS
 from reverie.recall.arms import SEMANTIC
 from reverie.recall.cold import COLD
 from reverie.recall.edges import Reached
+from reverie.recall.strengths import Strengths
 from reverie.recall.types import Arm, Edge, Key, Scored, Trace, trace_of
 
 Answer = dict[str, Any]
@@ -24,7 +25,7 @@ def result(
         "kind": trace.kind, "role": trace.role, "speaker": trace.speaker, "conversation_id": trace.conversation_id,
         "created_at": trace.created_at, "occurred_at": trace.occurred_at, "salience": round(trace.salience, 6),
         "score": round(one.score, 6), "scores": _rounded(said), "via": came_by, "tier": trace.tier, "meta": trace.meta,
-        "repeats": repeats,
+        "repeats": repeats, "superseded_by": trace.superseded_by,
     }  # fmt: skip
 
 
@@ -39,16 +40,24 @@ def via(reached: Reached | None, names: Mapping[UUID, str]) -> list[Answer]:
     return [] if reached is None else [_edge(reached.edge, names)]
 
 
-def explanation(arms: Mapping[str, Arm], chosen: Sequence[Scored], stages: Mapping[str, float]) -> Answer:
+def explanation(
+    arms: Mapping[str, Arm], chosen: Sequence[Scored], stages: Mapping[str, float], strengths: Strengths
+) -> Answer:
     """How the results came about; the shares of each add up to its score."""
     ranks = {arm.name: _ranks(arm) for arm in arms.values()}
     semantic = arms.get(SEMANTIC) or Arm(SEMANTIC, failed="not asked")
+    known = {key: one for arm in arms.values() for key, one in arm.candidates.items()}
+    weighed = [known[one.key] for one in chosen if one.key in known]
     return {
         "arms": {arm.name: _told(arm) for arm in arms.values()},
         "plan": None if semantic.failed else semantic.plan,
         "rows": None if semantic.failed else semantic.rows,
         "stages": stages,
         "shares": {str(trace_of(one.key)): _rounded(one.shares) for one in chosen},
+        "effective": {
+            str(trace_of(one.key)): round(value, 6)
+            for one, value in zip(weighed, strengths.of(weighed).tolist(), strict=True)
+        },
         "ranks": {
             str(trace_of(one.key)): {name: found[one.key] for name, found in ranks.items() if one.key in found}
             for one in chosen

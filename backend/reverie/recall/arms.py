@@ -173,7 +173,7 @@ class Arms:
                     told.set_result(vector)
             return await self._nearest(reads, space_id, question.bounds, vector, ready, depth)
 
-        found = await self._arm(SEMANTIC, nearest)
+        found = replace(await self._arm(SEMANTIC, nearest), vector=vector)
         if found.failed or vector is None or not dated:
             return [found]
         newest = max((one.happened_at for one in found.candidates.values()), default=None)
@@ -250,7 +250,7 @@ class Arms:
             return Arm(name, milliseconds=_since(began), failed=type(error).__name__)
         return Arm(
             name, found.scores, found.candidates, found.most, _since(began), None, found.plan, found.rows, found.pieces,
-            found.bonus,
+            found.bonus, found.terms,
         )  # fmt: skip
 
 

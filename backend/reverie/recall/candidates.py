@@ -40,7 +40,7 @@ async def results(
         return {}, [], {}
     users, ids = _split(keys)
     async with database.reading(space_id, seconds=seconds) as session:
-        rows = await session.send(SQL["results"], (users, ids, clock.now()))
+        rows = await session.send(SQL["results"], (clock.now(), at, users, ids))
         links = await session.send(SQL["edges"], (Uuids({key[:16] for key in keys}), ids, ids, at))
     found = {row[0]: Trace(*row) for row in await rows.fetchall()}
     traces = {key: trace for key, trace in found.items() if trace.content is not None}

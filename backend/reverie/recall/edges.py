@@ -26,6 +26,9 @@ MOST_EDGES: Final = 24
 BEAM: Final = 40
 """Nodes from which each hop goes on, those of the greatest weight."""
 
+MOST_MENTIONS: Final = 400
+"""Mentions of an entity that are looked at, the newest: one with more is everywhere."""
+
 NAMED: Final = 1.0
 """The weight of an entity that the question names."""
 
@@ -81,8 +84,8 @@ async def spread(
     kinds = [_KINDS[kind] for kind in bounds.kinds]
     parameters = (
         Uuids(key[:16] for key in seeds), Uuids(key[16:] for key in seeds), list(seeds.values()), NAMED,
-        bounds.user_ids, list(names), hops, bounds.before, bounds.before, kinds, cold, bounds.since, bounds.since,
-        bounds.until, bounds.until, only, only, limit,
+        bounds.user_ids, list(names), NAMED, bounds.user_ids, list(names), hops, bounds.before, bounds.before,
+        kinds, cold, bounds.since, bounds.since, bounds.until, bounds.until, only, only, limit,
     )  # fmt: skip
     query = SQL.text("spread", share=_share(), beam=BEAM, most=MOST_EDGES, cold=_IS_COLD)
     async with database.reading(space_id, seconds=seconds) as session:
@@ -91,6 +94,29 @@ async def spread(
         {row[0]: Reached(row[1], Edge(row[2], row[3], row[4], row[5], row[6]), row[7]) for row in rows},
         {row[0]: Candidate(row[0], *row[8:]) for row in rows},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Mentioning:
+    """A trace that mentions what a question names: how many of these entities, how often the rarest of them is
+    mentioned in all (at most :data:`MOST_MENTIONS`), and of how many triples about them the trace is a source."""
+
+    entities: int
+    rarest: int
+    stated: int
+
+
+async def mentioning(
+    database: Reads, space_id: UUID, user_ids: Sequence[UUID], names: Sequence[bytes], seconds: float
+) -> dict[Key, Mentioning]:
+    """The traces that mention the entities of some names (:func:`named`), in one round trip."""
+    if not names:
+        return {}
+    users, hashes = list(user_ids), list(names)
+    query = SQL.text("named_mentions", most=MOST_MENTIONS)
+    async with database.reading(space_id, seconds=seconds) as session:
+        rows = await session.fetch(query, (users, hashes, users, hashes))
+    return {row[0]: Mentioning(*row[1:]) for row in rows}
 
 
 @cache

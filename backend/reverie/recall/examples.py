@@ -27,6 +27,7 @@ _RESULT: dict[str, Any] = {name: TRACE[name] for name in _SHOWN} | {
     "tier": TRACE["tier"],
     "meta": TRACE["meta"],
     "repeats": [],
+    "superseded_by": None,
 }
 FOUND: dict[str, Any] = {
     "query": QUESTION,
@@ -45,6 +46,7 @@ EXPLAINED: dict[str, Any] = FOUND | {
         "plan": "held",
         "rows": 2760,
         "stages": {"question": 0.1, "arms": 4.6},
+        "effective": {TRACE_ID: 0.5},
         "shares": {TRACE_ID: {"semantic": 0.35, "lexical": 0.18}},
         "ranks": {TRACE_ID: {"semantic": 1, "lexical": 2}},
         "pieces": {TRACE_ID: {"head": "semantic", "piece": 0}},

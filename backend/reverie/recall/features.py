@@ -6,7 +6,6 @@ question (standardised, by rank, by the best), and what says which of them to be
 is put, how far the arms agree.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +15,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from reverie.recall import night
 from reverie.recall.pool import Column, Places, Pool
+from reverie.recall.scales import mean, rank, standardised
 from reverie.text.names import ROLE_WORDS, name_words
-
-RANKS: Final = 10
-"""The rank at which a reciprocal rank is one half: 1 / (1 + rank / RANKS)."""
 
 AGREEMENT: Final = 10
 """How many of the best of the two arms are compared."""
@@ -80,6 +78,11 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 
 NAMES: Final = tuple(name for names in GROUPS.values() for name in names)
 
+NIGHT_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {"importance": night.NAMES[:1], "summaries": night.NAMES[1:]}
+"""What rankers of the night are told beside: what nights have made of the memory."""
+
+NIGHT_NAMES: Final = NAMES + night.NAMES
+
 RERANK_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     **GROUPS,
     "rerank": ("learned", "rerank", "rerank_z", "rerank_rank"),
@@ -87,6 +90,11 @@ RERANK_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 """What the ranker of ``thorough`` is told: also what the first ranking (as log-odds) and the reranker say."""
 
 RERANK_NAMES: Final = tuple(name for names in RERANK_GROUPS.values() for name in names)
+
+NIGHT_RERANK_NAMES: Final = NIGHT_NAMES + RERANK_GROUPS["rerank"]
+
+ALL_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {**GROUPS, **NIGHT_GROUPS, "rerank": RERANK_GROUPS["rerank"]}
+"""All that any ranker is told of."""
 
 
 def matrix(asked: Asked, found: Pool, places: Places) -> npt.NDArray[np.float32]:
@@ -113,7 +121,7 @@ def columns(asked: Asked, found: Pool, places: Places) -> dict[str, Column | flo
     own = everyone[places].T
     cosine_top, words_top = _most(cosine), _most(words)
     length = lengths[places]
-    length_mean = _mean(lengths)
+    length_mean = mean(lengths)
     return {
         "cosine": own[1],
         "cosine_z": standardised(own[1], cosine[found.listed] if found.listed.any() else cosine),
@@ -144,7 +152,7 @@ def columns(asked: Asked, found: Pool, places: Places) -> dict[str, Column | flo
         "any_named": _most(named),
         "retold": retold[places],
         "to_assistant": float(asked.to_assistant),
-        "retold_share": _mean(retold),
+        "retold_share": mean(retold),
         "length": length,
         "length_mean": length_mean,
         "length_more": length - length_mean,
@@ -170,27 +178,8 @@ def _said_of_everyone(asked: Asked, found: Pool) -> tuple[Column, Column, Column
     )
 
 
-def _mean(values: Column) -> float:
-    return float(values.sum()) / len(values) if len(values) else 0.0
-
-
 def _most(values: Column) -> float:
     return float(values.max(initial=0.0))
-
-
-def standardised(values: Column, among: Column) -> Column:
-    """How many standard deviations each value lies above the mean of ``among``."""
-    if not len(among):
-        return values
-    mean = _mean(among)
-    off = among - mean
-    return (values - mean) / (math.sqrt(float(off @ off) / len(among)) + 1e-9)
-
-
-def rank(values: Column) -> Column:
-    """1 for the greatest value, one half where :data:`RANKS` are greater; equal values have equal ranks."""
-    greater = np.searchsorted(np.sort(-values), -values, side="left")
-    return np.asarray(1 / (1 + greater / RANKS))
 
 
 def _agreement(cosine: Column, words: Column) -> float:

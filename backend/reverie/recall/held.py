@@ -48,8 +48,20 @@ NOTE_BYTES: Final = 1000
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """PostgreSQL counts the microseconds of a timestamp from here."""
 
+_NOT: Final = -(2**63)
+"""What PostgreSQL sends of a moment before all time."""
+
 _TRACE: Final = np.dtype(
-    [("id", "V16"), ("length", ">i4"), ("happened", ">i8"), ("salience", ">f4"), ("asks", "?"), ("follows", "V16")]
+    [
+        ("id", "V16"),
+        ("length", ">i4"),
+        ("happened", ">i8"),
+        ("salience", ">f4"),
+        ("pinned", "?"),
+        ("updated", ">i8"),
+        ("asks", "?"),
+        ("follows", "V16"),
+    ]
 )
 """A trace as the query sends it: one after the other in network order."""
 
@@ -186,7 +198,7 @@ def _query(model: Model, most: int, *, warm: bool) -> bytes:
 
 def read(user_id: UUID, row: Row, model: Model, most: int) -> Held | None:
     """What the query brought; None where it is more than ``most`` vectors. ``row``: the version and the columns."""
-    version, ids, pieces, vectors, thin, kinds, roles, speakers, *more = row
+    version, ids, pieces, vectors, thin, kinds, roles, speakers, talks, *more = row
     ids, pieces, vectors, thin, codes = (column or b"" for column in (ids, pieces, vectors, thin, *(more or [None])))
     warm = np.frombuffer(codes, dtype=packed_row(model.dim, 16))
     if len(ids) > (most - len(warm)) * 16:
@@ -206,11 +218,14 @@ def read(user_id: UUID, row: Row, model: Model, most: int) -> Held | None:
             kind,
             _EPOCH + timedelta(microseconds=happened),
             salience,
+            pinned,
+            None if updated == _NOT else _EPOCH + timedelta(microseconds=updated),
             asks,
             None if follows == _NOBODY else user + follows,
+            talk,
         )
-        for (trace_id, length, happened, salience, asks, follows), kind, role, speaker in zip(
-            rows.tolist(), kinds or (), roles or (), speakers or (), strict=True
+        for (trace_id, length, happened, salience, pinned, updated, asks, follows), kind, role, speaker, talk in zip(
+            rows.tolist(), kinds or (), roles or (), speakers or (), talks or (), strict=True
         )
     }
     whose = [traces.get(ids[at : at + 16]) for at in range(0, len(ids), 16)]

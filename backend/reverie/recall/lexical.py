@@ -70,9 +70,10 @@ async def search(
     # The greatest BM25 score: every term of the question, each as often as its saturation can be reached (k1 + 1).
     return Found(
         {row[0]: float(row[1]) for row in rows},
-        {row[0]: Candidate(row[0], *row[6:]) for row in rows},
+        {row[0]: Candidate(row[0], *row[7:]) for row in rows},
         rows[0][2] * (K1 + 1) if rows else 0.0,
         bonus=sum(weight for _, weight in wanted) if any(row[4] for row in rows) else 0.0,
+        terms=rows[0][6] if rows else b"",
     )
 
 

@@ -1,5 +1,6 @@
 """Recall: the arms side by side, fused, read, answered. An arm that fails or is late leaves it to the others."""
 
+import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -18,7 +19,9 @@ from reverie.core.metrics import Metrics
 from reverie.embedding.encoder import Encoder
 from reverie.embedding.fit import supplied
 from reverie.embedding.reranking.service import Reranking
+from reverie.memories.access import AccessCounts
 from reverie.memories.model import Model
+from reverie.memories.strength import full_hour
 from reverie.recall import candidates, edges, fuse, times
 from reverie.recall.answer import Answer, edges_among, explanation, result, size, via
 from reverie.recall.arms import EDGES, FOCUS, LEXICAL, SEMANTIC, Arms
@@ -32,6 +35,7 @@ from reverie.recall.filters import jsonpath
 from reverie.recall.fold import said_once
 from reverie.recall.held import Shelf
 from reverie.recall.indexes import Indexes
+from reverie.recall.night import Told
 from reverie.recall.pool import Pool, best, pool
 from reverie.recall.ranges import within_tiers
 from reverie.recall.ranker import Ranker
@@ -39,6 +43,8 @@ from reverie.recall.ranking import Ranking
 from reverie.recall.recipes import RECIPES
 from reverie.recall.rerank import passages, rerank
 from reverie.recall.schemas import RecallIn, RecallQuery
+from reverie.recall.strengths import Desk, Sheets, Strengths, told
+from reverie.recall.superseded import newer_first, pairs_of
 from reverie.recall.types import Arm, Bounds, Candidate, Edge, Key, Question, Scored, Trace, trace_of
 from reverie.text.fields import EARLIEST
 from reverie.text.names import name_words
@@ -82,8 +88,9 @@ class RecallService:
 
     def __init__(
         self, settings: Settings, database: Database, encoder: Encoder, model: Model, focus: Focus, metrics: Metrics,
-        rankers: Mapping[str, Ranker], reranking: Reranking, cold: ColdService,
+        rankers: Mapping[str, Ranker], reranking: Reranking, cold: ColdService, counts: AccessCounts,
     ) -> None:  # fmt: skip
+        self._counts = counts
         self._database = database
         self._metrics = metrics
         self._model = model
@@ -100,6 +107,7 @@ class RecallService:
         # A user's version tells what was changed; that his traces lie elsewhere now, nobody notes with it.
         indexes.when_moved(shelf.clear)
         indexes.when_moved(self._cache.clear)
+        self._desk = Desk(model)
         self._cold = Cold(cold, model, settings.memory_cold_timeout_seconds)
         self._arms = Arms(database, encoder, model, indexes, shelf, focus, metrics, self._timeout, self._cold)
 
@@ -116,10 +124,19 @@ class RecallService:
         key = question_key(space_id, asked)
         known = await self._cache.find(self._database, space_id, list(names), key, self._timeout)
         if known is not None:
+            self._count(asked, space_id, names, known)
             return known | {"took_ms": watch.total()}
         looking = Looking(self._database, list(names))
-        question, arms, found, reached = await self.gather(principal, asked, watch, looking)
-        chosen, links, degraded = await self._chosen(space_id, asked, question, arms, found, watch)
+        gathering = self.gather(principal, asked, watch, looking)
+        kept = self._desk.kept(list(names))
+        if kept is None:
+            bringing = self._desk.bring(self._database, space_id, list(names), self._timeout)
+            (question, arms, found, reached), sheets = await asyncio.gather(gathering, bringing)
+        else:
+            (question, arms, found, reached), sheets = await gathering, kept
+        strengths = Strengths(sheets, (asked.at or full_hour(question.now)).timestamp())
+        night = told(sheets, arms, asked.at) if RECIPES[asked.recipe].fused else None
+        chosen, links, degraded = await self._chosen(space_id, asked, question, arms, found, strengths, night, watch)
         self._metrics.recall(watch.laps)
         answer = {
             "query": asked.q,
@@ -138,10 +155,22 @@ class RecallService:
             "edges": edges_among([one.scored for one in chosen], links, names),
             "degraded": [arm.name for arm in arms.values() if arm.failed] + degraded,
             "took_ms": watch.total(),
-            "explain": explanation(arms, [one.scored for one in chosen], watch.laps) if asked.explain else None,
+            "explain": explanation(arms, [one.scored for one in chosen], watch.laps, strengths)
+            if asked.explain
+            else None,
         }
+        self._count(asked, space_id, names, answer)
         await self._keep(key, answer, looking, asked, [one.trace.expires_at for one in chosen if one.trace.expires_at])
         return answer
+
+    def _count(self, asked: RecallQuery, space_id: UUID, names: Mapping[UUID, str], answer: Answer) -> None:
+        """Notes that the results were recalled. What measures a single arm recalls nothing."""
+        if not asked.touch or not RECIPES[asked.recipe].fused:
+            return
+        for user_id, name in names.items():
+            recalled = [one["trace_id"] for one in answer["results"] if one["user_id"] == name]
+            if recalled:
+                self._counts.note(space_id, user_id, recalled)
 
     def close(self) -> None:
         """Waits for nothing."""
@@ -152,10 +181,11 @@ class RecallService:
         gone = {str(one) for one in trace_ids}
         self._cache.drop(lambda _, answer: any(str(one["trace_id"]) in gone for one in answer["results"]))
         self._arms.drop(user_id)
+        self._desk.drop(user_id)
 
     async def _chosen(
         self, space_id: UUID, asked: RecallQuery, question: Question, arms: Mapping[str, Arm], found: Pool,
-        watch: Stopwatch,
+        strengths: Strengths, night: Told | None, watch: Stopwatch,
     ) -> tuple[list[Chosen], list[Edge], list[str]]:  # fmt: skip
         """The best traces, the edges among those that were read, and what was not done in time."""
         recipe, k = RECIPES[asked.recipe], question.k
@@ -163,7 +193,9 @@ class RecallService:
         wanted = max(k + SPARE, most)
         # If their texts cannot be read, the others take their places.
         more = len(arms[COLD].candidates) if COLD in arms else 0
-        ranking = self._ranking(asked, arms, found, max(recipe.shortlist, k), wanted + more) if recipe.fused else None
+        ranking = None
+        if recipe.fused:
+            ranking = self._ranking(asked, arms, found, max(recipe.shortlist, k), wanted + more, strengths, night)
         ranked = fuse.alone(next(iter(arms.values())), found.rows) if ranking is None else ranking.ordered
         watch.lap("fuse")
         standing = [one.key for one in ranked if most or one.score >= asked.min_score]
@@ -179,8 +211,11 @@ class RecallService:
         scored = {one.key: one for one in ranked if one.key in traces and one.score >= asked.min_score}
         read = [traces[key] for key in scored]
         once = said_once(read) if recipe.fused else [(trace, []) for trace in read]
-        chosen = [Chosen(scored[trace.key], trace, [trace_of(one.key) for one in same]) for trace, same in once[:k]]
-        return chosen, links, degraded
+        shown = {trace.key: (trace, [trace_of(one.key) for one in same]) for trace, same in once[:k]}
+        best = [scored[key] for key in shown]
+        if recipe.fused:
+            best = newer_first(best, pairs_of([trace for trace, _ in shown.values()], links))
+        return [Chosen(one, *shown[one.key]) for one in best], links, degraded
 
     async def _read(
         self, space_id: UUID, question: Question, arms: Mapping[str, Arm], ranked: Sequence[Key], wanted: int
@@ -262,6 +297,15 @@ class RecallService:
         watch.lap("edges")
         return question, arms, pool(arms, known | arms[EDGES].candidates, spans), reached
 
+    async def sheets(self, principal: Principal, user_ids: Sequence[UUID]) -> Sheets:
+        """What is known of some users beside their traces."""
+        kept = self._desk.kept(user_ids)
+        return (
+            await self._desk.bring(self._database, principal.space_id, user_ids, self._timeout)
+            if kept is None
+            else kept
+        )
+
     async def _question(self, reads: Reads, space_id: UUID, user_ids: list[UUID], asked: RecallQuery) -> Question:
         vector = None
         path = None
@@ -310,12 +354,15 @@ class RecallService:
         )
         return {one.key: one for one in others if admissible(one, question.bounds)}
 
-    def _ranking(self, asked: RecallQuery, arms: Mapping[str, Arm], found: Pool, size: int, most: int) -> Ranking:
+    def _ranking(
+        self, asked: RecallQuery, arms: Mapping[str, Arm], found: Pool, size: int, most: int, strengths: Strengths,
+        night: Told | None,
+    ) -> Ranking:  # fmt: skip
         # The rankers have only learned from answers of all arms.
         great = [arms[name] for name in (SEMANTIC, LEXICAL) if name in arms]
         whole = len(great) > 1 and not any(arm.failed for arm in great) and bool(arms[SEMANTIC].scores)
         rankers = self._rankers if whole else {}
-        return Ranking(Asked.read(asked.q), found, size, most, rankers, explain=asked.explain)
+        return Ranking(Asked.read(asked.q), found, size, most, rankers, strengths, told=night, explain=asked.explain)
 
     async def _reranked(self, question: str, traces: Sequence[Trace]) -> dict[Key, float] | None:
         """What the reranker says of traces; None if it does not say it in time."""

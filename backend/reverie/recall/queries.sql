@@ -14,7 +14,8 @@ WITH near AS MATERIALIZED (
 nearest AS MATERIALIZED (SELECT * FROM near ORDER BY distance LIMIT %b)
 SELECT uuid_send(n.user_id) || uuid_send(n.trace_id), 1 - n.distance, n.head, n.piece, {fewest},
        (SELECT coalesce(sum(traces), 0)::bigint FROM memory_user WHERE user_id = ANY(%b)),
-       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.asks, uuid_send(t.user_id) || uuid_send(t.follows)
+       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.pinned, t.updated_at, t.asks,
+       uuid_send(t.user_id) || uuid_send(t.follows), t.conversation_id
 FROM nearest n
 LEFT JOIN LATERAL (
     SELECT * FROM memory_trace m
@@ -29,7 +30,7 @@ UNION ALL
 SELECT string_agg(uuid_send(w.user_id) || uuid_send(w.trace_id) || int2send(w.head) || int4send(w.piece) || w.codes
                   || varbit_send(w.bits), ''::bytea),
        NULL, NULL, NULL, NULL, (SELECT coalesce(sum(traces), 0)::bigint FROM memory_user WHERE user_id = ANY(%b)),
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM (
 {parts}
 ) w
@@ -116,7 +117,7 @@ SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hns
 WITH mark AS MATERIALIZED (
     SELECT version, version = %b AND traces <= %b AS wanted FROM memory_user WHERE user_id = %b
 )
-SELECT m.version, m.wanted, e.ids, e.pieces, e.vectors, t.traces, t.kinds, t.roles, t.speakers {warm}
+SELECT m.version, m.wanted, e.ids, e.pieces, e.vectors, t.traces, t.kinds, t.roles, t.speakers, t.conversations {warm}
 FROM mark m
 CROSS JOIN LATERAL (
     SELECT string_agg(uuid_send(s.trace_id), ''::bytea) AS ids, string_agg(int4send(s.piece), ''::bytea) AS pieces,
@@ -129,12 +130,14 @@ CROSS JOIN LATERAL (
 ) e
 {codes}
 CROSS JOIN LATERAL (
-    SELECT string_agg(uuid_send(s.id) || int4send(s.length) || timestamptz_send(s.happened_at) || float4send(s.salience)
-                      || boolsend(s.asks) || coalesce(uuid_send(s.follows), decode(repeat('00', 16), 'hex')),
+    SELECT string_agg(uuid_send(t.id) || int4send(t.length) || timestamptz_send(t.happened_at) || float4send(t.salience)
+                      || boolsend(t.pinned) || timestamptz_send(coalesce(t.updated_at, '-infinity')) || boolsend(t.asks)
+                      || coalesce(uuid_send(t.follows), decode(repeat('00', 16), 'hex')),
                       ''::bytea) AS traces,
-           array_agg(s.kind) AS kinds, array_agg(s.role) AS roles, array_agg(s.speaker) AS speakers
-    FROM memory_trace s
-    WHERE (SELECT wanted FROM mark) AND s.user_id = %b AND s.deleted_at IS NULL
+           array_agg(t.kind) AS kinds, array_agg(t.role) AS roles, array_agg(t.speaker) AS speakers,
+           array_agg(t.conversation_id) AS conversations
+    FROM memory_trace t
+    WHERE (SELECT wanted FROM mark) AND t.user_id = %b AND t.deleted_at IS NULL
 ) t
 
 -- name: held_codes
@@ -189,7 +192,8 @@ reading AS MATERIALIZED (
     FROM asked a, (SELECT DISTINCT unnest(x.languages || x.own) FROM asked x) AS s (language)
 ),
 meant AS (
-    SELECT array_agg(w.lexeme) AS terms, array_agg(w.place) AS places
+    SELECT array_agg(w.lexeme) AS terms, array_agg(w.place) AS places,
+           string_agg(int8send(reverie_term_key(w.lexeme)), ''::bytea) AS keys
     FROM (
         SELECT DISTINCT t.lexeme, t.positions[1]::integer AS place
         FROM reading r, unnest(r.words) AS t
@@ -219,8 +223,9 @@ phrase AS (
         GROUP BY f.n, f.weight
     ) AS p
 )
-SELECT uuid_send(r.user_id) || uuid_send(r.trace_id), r.score, r.idf_mass, r.matched, r.phrases, w.stale,
-       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.asks, uuid_send(t.user_id) || uuid_send(t.follows)
+SELECT uuid_send(r.user_id) || uuid_send(r.trace_id), r.score, r.idf_mass, r.matched, r.phrases, w.stale, m.keys,
+       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.pinned, t.updated_at, t.asks,
+       uuid_send(t.user_id) || uuid_send(t.follows), t.conversation_id
 FROM whose w
 CROSS JOIN meant m
 CROSS JOIN phrase p
@@ -268,6 +273,57 @@ SET counted = d.traces,
 FROM due d
 WHERE u.user_id = %b
 
+-- name: sheets
+-- Of each user the half-lives that it has set, and its traces that were recalled most often, packed
+-- (recall/strengths.py).
+SELECT uuid_send(u.user_id), u.half_lives, r.packed
+FROM memory_user u
+CROSS JOIN LATERAL (
+    SELECT string_agg(uuid_send(m.trace_id) || int4send(m.recalls) || float8send(date_part('epoch', m.last_at)),
+                      ''::bytea) AS packed
+    FROM (
+        SELECT a.trace_id, a.recalls, a.last_at FROM memory_access a
+        WHERE a.user_id = u.user_id ORDER BY a.recalls DESC LIMIT %b
+    ) m
+) r
+WHERE u.user_id = ANY(%b)
+
+-- name: nights
+-- Of each user the summaries that were made last and whose vectors are here, packed (recall/night.py): when their day
+-- ended and when they were made or changed; their vectors, hot or warm; the keys of their words; and the traces whose
+-- words stand in them, with when that was found. In each, an int4 says of which summary a row is.
+WITH summary AS MATERIALIZED (
+    SELECT u.user_id, s.*, (row_number() OVER (PARTITION BY u.user_id ORDER BY s.id) - 1)::integer AS n
+    FROM unnest(%b::uuid[]) AS u (user_id)
+    CROSS JOIN LATERAL (
+        SELECT t.id, t.conversation_id, t.happened_at, coalesce(t.updated_at, t.created_at) AS made, v.hot, v.warm
+        FROM memory_trace t
+        CROSS JOIN LATERAL (
+            SELECT {type}_send(m.{column}) AS hot,
+                   uuid_send(m.trace_id) || int2send(m.head) || int4send(m.piece) || m.codes || varbit_send(m.bits) AS warm
+            FROM memory_embedding m
+            WHERE m.user_id = t.user_id AND m.trace_id = t.id AND m.head = 0 AND m.model_id = {model} AND m.piece = 0
+        ) v
+        WHERE t.user_id = u.user_id AND t.provenance ? 'sources' AND t.kind = 'summary' AND t.deleted_at IS NULL
+        ORDER BY t.id DESC LIMIT {most}
+    ) s
+)
+SELECT uuid_send(s.user_id), array_agg(s.conversation_id ORDER BY s.n), array_agg(s.happened_at ORDER BY s.n),
+       string_agg(float8send(date_part('epoch', s.made)), ''::bytea ORDER BY s.n),
+       string_agg(int4send(s.n) || s.hot, ''::bytea), string_agg(int4send(s.n) || s.warm, ''::bytea) FILTER (WHERE s.hot IS NULL),
+       string_agg(b.words, ''::bytea), string_agg(e.quoted, ''::bytea)
+FROM summary s
+LEFT JOIN LATERAL (
+    SELECT string_agg(int4send(s.n) || int8send(reverie_term_key(w.word)), ''::bytea) AS words
+    FROM memory_body y, unnest(tsvector_to_array(y.lexemes)) AS w (word)
+    WHERE y.user_id = s.user_id AND y.trace_id = s.id
+) b ON true
+LEFT JOIN LATERAL (
+    SELECT string_agg(uuid_send(q.dst) || float8send(date_part('epoch', q.ts)), ''::bytea) AS quoted
+    FROM memory_edge q WHERE q.user_id = s.user_id AND q.src = s.id AND q.type = 'summary_of'
+) e ON true
+GROUP BY s.user_id
+
 -- name: matching
 -- The traces that pass the rarer filters, before the arms run.
 SELECT id FROM memory_trace
@@ -276,7 +332,8 @@ WHERE user_id = ANY(%b) AND deleted_at IS NULL {clauses}
 -- name: candidates
 -- What fusion needs to know of traces that came another way than by an arm above; of cold ones where they are wanted.
 SELECT uuid_send(c.user_id) || uuid_send(c.trace_id),
-       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.asks, uuid_send(t.user_id) || uuid_send(t.follows)
+       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.pinned, t.updated_at, t.asks,
+       uuid_send(t.user_id) || uuid_send(t.follows), t.conversation_id
 FROM unnest(%b::uuid[], %b::uuid[]) AS c (user_id, trace_id)
 CROSS JOIN LATERAL (
     SELECT * FROM memory_trace m
@@ -289,7 +346,8 @@ WHERE t.id = c.trace_id AND t.deleted_at IS NULL AND (t.updated_at < %b::timesta
 -- name: known_of_warm
 -- What fusion needs to know of traces whose warm rows were found: their text is here, or was a moment ago.
 SELECT uuid_send(c.user_id) || uuid_send(c.trace_id),
-       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.asks, uuid_send(t.user_id) || uuid_send(t.follows)
+       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.pinned, t.updated_at, t.asks,
+       uuid_send(t.user_id) || uuid_send(t.follows), t.conversation_id
 FROM unnest(%b::uuid[], %b::uuid[]) AS c (user_id, trace_id)
 CROSS JOIN LATERAL (
     SELECT * FROM memory_trace m
@@ -313,8 +371,20 @@ SELECT uuid_send(c.user_id) || uuid_send(c.id), c.id::text, u.external_id, t.ext
        t.conversation_id, t.created_at, t.occurred_at, t.salience, t.meta, t.expires_at,
        -- A text that stands in a cold partition was thawed, or came late.
        coalesce((SELECT CASE p.tier WHEN 'hot' THEN 'hot' ELSE 'warm' END FROM memory_partition p
-                 WHERE p.parent = 'memory_embedding' AND p.lower <= c.id ORDER BY p.lower DESC LIMIT 1), 'hot')
-FROM unnest(%b::uuid[], %b::uuid[]) AS c (user_id, id)
+                 WHERE p.parent = 'memory_embedding' AND p.lower <= c.id ORDER BY p.lower DESC LIMIT 1), 'hot'),
+       -- As of a moment that is over: what was remembered by then, and held. From the edges on, of which most have none:
+       -- by the order alone all traces of the user would be gone through.
+       (SELECT e.src FROM memory_edge e
+        CROSS JOIN LATERAL (
+            SELECT * FROM memory_trace m WHERE m.user_id = e.user_id AND m.id >= e.src ORDER BY m.user_id, m.id LIMIT 1
+        ) n
+        WHERE e.user_id = c.user_id AND e.dst = c.id AND e.type = 'supersedes'
+          AND n.id = e.src AND n.deleted_at IS NULL AND (n.expires_at > at.now) IS NOT FALSE
+          AND (n.created_at < at.moment) IS NOT FALSE
+          AND ((e.meta ->> 'valid_from')::timestamptz < at.moment) IS NOT FALSE
+        ORDER BY n.happened_at DESC, n.id DESC LIMIT 1)
+FROM (SELECT %b::timestamptz AS now, %b::timestamptz AS moment) at
+CROSS JOIN unnest(%b::uuid[], %b::uuid[]) AS c (user_id, id)
 CROSS JOIN LATERAL (
     SELECT * FROM memory_trace m WHERE m.user_id = c.user_id AND m.id >= c.id ORDER BY m.user_id, m.id LIMIT 1
 ) t
@@ -322,7 +392,7 @@ CROSS JOIN LATERAL (SELECT n.external_id FROM memory_user n WHERE n.user_id = c.
 LEFT JOIN LATERAL (
     SELECT y.content FROM memory_body y WHERE y.user_id = c.user_id AND y.trace_id = c.id LIMIT 1
 ) b ON true
-WHERE t.id = c.id AND t.deleted_at IS NULL AND (t.expires_at > %b::timestamptz) IS NOT FALSE
+WHERE t.id = c.id AND t.deleted_at IS NULL AND (t.expires_at > at.now) IS NOT FALSE
 
 -- name: versions
 -- What every write of a user raises: answers that were kept stand as long as it stays.
@@ -331,6 +401,39 @@ SELECT user_id, version FROM memory_user WHERE user_id = ANY(%b)
 -- name: edges
 SELECT user_id, src, dst, type, weight FROM memory_edge
 WHERE user_id = ANY(%b) AND src = ANY(%b) AND dst = ANY(%b) AND (ts < %b::timestamptz) IS NOT FALSE
+
+-- name: named_mentions
+-- Of the entities that a question names, by whichever of their names: the traces that mention them, how many of them
+-- each mentions, how often the rarest of these is mentioned, and of how many triples about them it is a source. An
+-- entity that is mentioned by more than {most} counts as so often mentioned, and of its mentions so many are looked at.
+WITH named AS MATERIALIZED (
+    SELECT n.user_id, n.id FROM memory_trace n
+    -- By the hash of a name, which nothing but an entity has; its kind is not asked for, so that it is looked up by that.
+    WHERE n.user_id = ANY(%b) AND n.identity = ANY(%b::bytea[]) AND n.deleted_at IS NULL
+    UNION
+    SELECT a.user_id, a.entity_id FROM entity_name a WHERE a.user_id = ANY(%b) AND a.hash = ANY(%b::bytea[])
+),
+mention AS (
+    SELECT n.user_id, m.src, count(*) OVER (PARTITION BY n.user_id, n.id) AS many
+    FROM named n
+    CROSS JOIN LATERAL (
+        SELECT e.src FROM memory_edge e WHERE e.user_id = n.user_id AND e.dst = n.id AND e.type = 'mentions'
+        ORDER BY e.src DESC LIMIT {most}
+    ) m
+),
+stated AS (
+    SELECT n.user_id, s.id::uuid AS src
+    FROM named n
+    CROSS JOIN LATERAL (
+        SELECT e.meta FROM memory_edge e
+        WHERE e.user_id = n.user_id AND (e.src = n.id OR e.dst = n.id) AND e.meta ? 'sources' LIMIT {most}
+    ) t
+    CROSS JOIN LATERAL jsonb_array_elements_text(t.meta -> 'sources') AS s (id)
+)
+SELECT uuid_send(m.user_id) || uuid_send(m.src), count(*), min(m.many), coalesce(max(s.n), 0)
+FROM mention m
+LEFT JOIN (SELECT user_id, src, count(*) AS n FROM stated GROUP BY user_id, src) s USING (user_id, src)
+GROUP BY m.user_id, m.src
 
 -- name: spread
 -- What stands one or two edges away from seeds, each trace by its best path: from a node along all its edges but those
@@ -341,7 +444,10 @@ WITH RECURSIVE seed AS MATERIALIZED (
     SELECT user_id, id, weight FROM unnest(%b::uuid[], %b::uuid[], %b::real[]) AS g (user_id, id, weight)
     UNION ALL
     SELECT n.user_id, n.id, %b::real FROM memory_trace n
-    WHERE n.user_id = ANY(%b) AND n.identity = ANY(%b::bytea[]) AND n.deleted_at IS NULL AND n.kind = 'entity'
+    -- By the hash of a name, which nothing but an entity has; its kind is not asked for, so that it is looked up by that.
+    WHERE n.user_id = ANY(%b) AND n.identity = ANY(%b::bytea[]) AND n.deleted_at IS NULL
+    UNION ALL
+    SELECT a.user_id, a.entity_id, %b::real FROM entity_name a WHERE a.user_id = ANY(%b) AND a.hash = ANY(%b::bytea[])
 ),
 walk AS (
     SELECT s.user_id, s.id, s.weight, s.id AS origin, NULL::uuid AS src, NULL::uuid AS dst, NULL::text AS type,
@@ -380,7 +486,8 @@ reached AS MATERIALIZED (
     SELECT DISTINCT ON (user_id, id) * FROM walk WHERE hops > 0 ORDER BY user_id, id, weight DESC, hops, src, dst
 )
 SELECT uuid_send(r.user_id) || uuid_send(r.id), r.weight, r.user_id, r.src, r.dst, r.type, r.link, r.hops,
-       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.asks, uuid_send(t.user_id) || uuid_send(t.follows)
+       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.pinned, t.updated_at, t.asks,
+       uuid_send(t.user_id) || uuid_send(t.follows), t.conversation_id
 FROM reached r
 CROSS JOIN LATERAL (
     SELECT * FROM memory_trace m WHERE m.user_id = r.user_id AND m.id >= r.id ORDER BY m.user_id, m.id LIMIT 1

@@ -27,12 +27,19 @@ NAMES_KEY, SLOPE_KEY, OFFSET_KEY = "names", "slope", "offset"
 """The metadata of a ranker's file."""
 
 
-MADE_FOR: Final = {"balanced": features.NAMES, "thorough": features.RERANK_NAMES}
-"""The recipes that have a ranker, and its features."""
+OF_THE_NIGHT: Final = "-night"
+"""Behind the name of a recipe: its ranker for users of whose memory nights have made something."""
 
+MADE_FOR: Final = {
+    "balanced": features.NAMES,
+    "thorough": features.RERANK_NAMES,
+    f"balanced{OF_THE_NIGHT}": features.NIGHT_NAMES,
+    f"thorough{OF_THE_NIGHT}": features.NIGHT_RERANK_NAMES,
+}
+"""The rankers and their features, by their recipes."""
 
-OPTIONAL: Final = frozenset({"thorough"})
-"""Without its file the recipe weighs what the reranker says by fixed weights."""
+OPTIONAL: Final = MADE_FOR.keys() - {"balanced"}
+"""Without its file the recipe weighs what the reranker says by fixed weights; what nights have made says nothing."""
 
 
 class Ranker:
@@ -107,7 +114,7 @@ def shares(ranker: Ranker, rows: npt.NDArray[np.float32]) -> dict[str, npt.NDArr
     seen = np.repeat(rows.mean(axis=0, keepdims=True), len(rows), axis=0)
     before = ranker.scores(seen)
     found = {"baseline": before}
-    for group, names in features.RERANK_GROUPS.items():
+    for group, names in features.ALL_GROUPS.items():
         at = [ranker.names.index(name) for name in names if name in ranker.names]
         if not at:
             continue

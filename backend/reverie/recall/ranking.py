@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from reverie.recall import fuse
-from reverie.recall.features import Asked, matrix, rank, standardised
+from reverie.recall.features import RETELLING, Asked, matrix
+from reverie.recall.night import Matrix, Told
 from reverie.recall.pool import Column, Places, Pool, best
-from reverie.recall.ranker import Ranker
+from reverie.recall.ranker import OF_THE_NIGHT, Ranker
 from reverie.recall.ranker import shares as ranker_shares
+from reverie.recall.scales import rank, standardised
+from reverie.recall.strengths import Strengths
 from reverie.recall.types import Key, Scored
 
 LEAST_POOL: Final = 10
@@ -22,7 +24,7 @@ of a handful looks like one of many that are no answer. From ten turns on they o
 an answer is."""
 
 SALIENCE: Final = 0.2
-"""How far a trace goes towards certain whose salience is 1, and back where it is 0; 0.5, the default, is neither.
+"""How far a trace goes towards certain whose effective salience is 1, and back where it is 0; at 0.5 it is neither.
 
 It moves those most of which the arms are least sure: the change is in proportion to score * (1 - score).
 """
@@ -39,16 +41,24 @@ class Ranking:
     """
 
     def __init__(
-        self, asked: Asked, found: Pool, size: int, most: int, rankers: Mapping[str, Ranker], *, explain: bool = False
-    ) -> None:
-        """Weighs the ``size`` candidates that the arms think best, and orders the ``most`` best of them."""
+        self, asked: Asked, found: Pool, size: int, most: int, rankers: Mapping[str, Ranker], strengths: Strengths, *,
+        told: Told | None = None, explain: bool = False,
+    ) -> None:  # fmt: skip
+        """Weighs the ``size`` candidates that the arms think best, and orders the ``most`` best of them.
+
+        ``told`` is what summaries say to the question.
+        """
+        self._strengths = strengths
         self._found = found
         self._rankers = rankers if len(found.keys) >= LEAST_POOL else {}
         self._explain = explain
         self._places = best(found, size)
         # Only rankers read it, and it is the dearest thing here.
         self._rows = matrix(asked, found, self._places) if self._rankers else None
-        learned = self._learned("balanced", self._rows)
+        self._night = None
+        if told is not None and self._rows is not None and f"balanced{OF_THE_NIGHT}" in self._rankers:
+            self._night = night_matrix(told, found, self._places)
+        learned = self._learned("balanced", self._rows, self._night)
         self._shares = self._with_priors(self._places, learned or fuse.linear(asked, found, self._places))
         self.ordered: list[Scored] = fuse.ordered(found, self._places, self._shares, most)
 
@@ -63,8 +73,9 @@ class Ranking:
         at = {self._found.keys[place]: n for n, place in enumerate(self._places)}
         chosen = [at[one.key] for one in judged]
         said = [scores[one.key] for one in judged]
-        rows = None if self._rows is None else reranked_rows(self._rows[chosen], judged, said)
-        learned = self._learned("thorough", rows)
+        night = None if self._night is None else self._night[chosen]
+        more = reranked_rows(judged, said)
+        learned = self._learned("thorough", None if self._rows is None else self._rows[chosen], night, more)
         if learned is None:
             before = np.array([one.score for one in judged])
             shares = {name: share[chosen] for name, share in self._shares.items()}
@@ -74,34 +85,43 @@ class Ranking:
         first = fuse.ordered(self._found, self._places[chosen], shares, len(chosen))
         return first + [_below(one, first[-1].score) for one in self.ordered if one.key not in scores]
 
-    def _learned(self, recipe: str, rows: npt.NDArray[np.float32] | None) -> dict[str, Column] | None:
-        ranker = self._rankers.get(recipe)
+    def _learned(
+        self, recipe: str, rows: Matrix | None, night: Matrix | None, more: Matrix | None = None
+    ) -> dict[str, Column] | None:
+        """What the ranker of a recipe says of candidates: of what the arms say, the ``night`` and the reranker."""
+        of_the_night = None if night is None else self._rankers.get(f"{recipe}{OF_THE_NIGHT}")
+        ranker = of_the_night or self._rankers.get(recipe)
         if ranker is None or rows is None or not len(rows):
             return None
+        parts = [rows, night if of_the_night is not None else None, more]
+        rows = np.concatenate([part for part in parts if part is not None], axis=1)
         return ranker_shares(ranker, rows) if self._explain else {"ranker": ranker.scores(rows)}
 
     def _with_priors(self, places: Places, learned: dict[str, Column]) -> dict[str, Column]:
         score = sum(learned.values(), np.zeros(len(places)))
         rows = self._found.rows
-        salience = np.array([rows[place].salience for place in places.tolist()], dtype=np.float64)
+        salience = self._strengths.of([rows[place] for place in places.tolist()])
         doubt = score * (1 - score)
         return learned | {"salience": SALIENCE * (2 * salience - 1) * doubt}
 
 
-def reranked_rows(
-    rows: npt.NDArray[np.float32], before: Sequence[Scored], scores: Sequence[float]
-) -> npt.NDArray[np.float32]:
-    """The features of candidates with what the first ranking and the reranker say of them.
+def night_matrix(told: Told, found: Pool, places: Places) -> Matrix | None:
+    """What nights say of candidates, float32 ``[n, 7]``; None where they say too little."""
+    rows = [found.rows[place] for place in places.tolist()]
+    return told.matrix(rows, np.array([row.role in RETELLING for row in rows], dtype=np.bool_))
+
+
+def reranked_rows(before: Sequence[Scored], scores: Sequence[float]) -> Matrix:
+    """What the first ranking and the reranker say of candidates: float32 ``[n, 4]``.
 
     Args:
-        rows: float32 ``[n, len(NAMES)]``.
         before: the candidates as they were ranked.
         scores: what the reranker says of each.
     """
     likely = np.clip([one.score for one in before], 1e-6, 1 - 1e-6)
     said = np.array(scores, dtype=np.float64)
     more = (np.log(likely / (1 - likely)), said, standardised(said, said), rank(said))
-    return np.concatenate([rows, np.stack(more, axis=1).astype(np.float32)], axis=1)
+    return np.stack(more, axis=1).astype(np.float32)
 
 
 def _below(one: Scored, most: float) -> Scored:

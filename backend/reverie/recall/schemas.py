@@ -111,6 +111,9 @@ class RecallQuery(Schema):
         float, Field(ge=0, le=1, allow_inf_nan=False, description="Least score of a result.", examples=[0.2])
     ] = 0.0
     explain: Annotated[bool, Field(description="Whether to say how each result came about.", examples=[False])] = False
+    touch: Annotated[
+        bool, Field(description="Whether the results count as recalled, which strengthens them.", examples=[True])
+    ] = True
 
     @model_validator(mode="after")
     def _times_agree(self) -> "RecallQuery":
@@ -174,6 +177,9 @@ class RecallIn(RecallQuery):
         float, Field(ge=0, le=1, allow_inf_nan=False, strict=True, description="Least score of a result.")
     ] = 0.0
     explain: Annotated[bool, Field(strict=True, description="Whether to say how each result came about.")] = False
+    touch: Annotated[
+        bool, Field(strict=True, description="Whether the results count as recalled, which strengthens them.")
+    ] = True
     filter: Annotated[JsonObject | None, WithJsonSchema({"anyOf": [_FILTER, {"type": "null"}]})] = None
     embedding: Vector = None
 
@@ -197,7 +203,8 @@ class EdgeOut(Answer):
 
 class Result(Answer):
     """A trace that was found. ``score`` lies between 0 and 1; ``scores`` has what each arm said that found it;
-    ``repeats`` are others of the same words and speaker, for which it stands."""
+    ``repeats`` are others of the same words and speaker, for which it stands; ``superseded_by`` is the newest that says
+    otherwise of the same thing."""
 
     trace_id: UUID
     user_id: str
@@ -216,6 +223,7 @@ class Result(Answer):
     tier: str
     meta: dict[str, Any]
     repeats: list[UUID]
+    superseded_by: UUID | None = None
 
 
 class RecallOut(Answer):

@@ -70,8 +70,9 @@ class Question:
 class Found:
     """What a search returns: raw scores, higher is better, the candidates where it knows their rows, and the most that
     the question could have given, and what phrases add to that (``bonus``, its share of what words alone give).
-    Of the vector arm also its ``plan``, how many ``rows`` that looked at (an estimate, from kept counts), and for each
-    trace the number of the head and of the piece whose vector was nearest.
+    Of the words also the keys of the question's ``terms``, int64 in network order. Of the vector arm also its ``plan``,
+    how many ``rows`` that looked at (an estimate, from kept counts), and for each trace the number of the head and of
+    the piece whose vector was nearest.
     """
 
     scores: dict[Key, float]
@@ -81,14 +82,15 @@ class Found:
     rows: int = 0
     pieces: dict[Key, tuple[int, int]] = field(default_factory=dict)
     bonus: float = 0.0
+    terms: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
     """What one way of searching found: raw scores, higher is better; ``milliseconds`` it took; why it failed.
 
-    ``most``, ``plan``, ``rows``, ``pieces`` and ``bonus`` as in :class:`Found`. The cold arm adds to the scores of the
-    others, and has none of its own; ``files``: how many it has read.
+    ``most``, ``plan``, ``rows``, ``pieces``, ``bonus`` and ``terms`` as in :class:`Found`; ``vector``: the question's.
+    The cold arm adds to the scores of the others, and has none of its own; ``files``: how many it has read.
     """
 
     name: str
@@ -101,13 +103,16 @@ class Arm:
     rows: int = 0
     pieces: dict[Key, tuple[int, int]] = field(default_factory=dict)
     bonus: float = 0.0
+    terms: bytes = b""
     files: int = 0
+    vector: FloatArray | None = None
 
 
 class Candidate(NamedTuple):
     """A trace that an arm found, with what fusion needs to know of it; ``length`` in characters.
 
-    ``asks``: whether a question mark stands in it; ``follows``: the trace before it in its conversation.
+    ``asks``: whether a question mark stands in it; ``follows``: the trace before it in its ``conversation``. By
+    ``pinned`` and ``updated_at`` it is told what time has left of its salience (recall/strengths.py).
 
     A tuple, as there are hundreds in a recall: frozen dataclasses take four times as long to make.
     """
@@ -119,12 +124,15 @@ class Candidate(NamedTuple):
     kind: str
     happened_at: datetime
     salience: float
+    pinned: bool
+    updated_at: datetime | None
     asks: bool
     follows: Key | None
+    conversation: str | None = None
 
 
 class Trace(NamedTuple):
-    """A trace that is answered, with its row; ``id`` as text."""
+    """A trace that is answered, with its row; ``id`` as text. ``superseded_by``: the newest that takes its place."""
 
     key: Key
     id: str
@@ -141,6 +149,7 @@ class Trace(NamedTuple):
     meta: dict[str, Any]
     expires_at: datetime | None = None
     tier: str = "hot"
+    superseded_by: UUID | None = None
 
 
 class Scored(NamedTuple):

@@ -102,9 +102,9 @@ async def _known(
     """What is known of those of ``keys`` that stand."""
     if not keys:
         return {}
-    asked = Uuids(key[:16] for key in keys), Uuids(key[16:] for key in keys), bounds.at
+    users, ids = Uuids(key[:16] for key in keys), Uuids(key[16:] for key in keys)
     async with database.reading(space_id, seconds=seconds) as session:
-        cursor = await session.send(SQL["known_of_warm"], asked)
+        cursor = await session.send(SQL["known_of_warm"], (users, ids, bounds.at))
     return {row[0]: Candidate(*row) for row in await cursor.fetchall()}
 
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Protocol
@@ -103,6 +103,14 @@ class Pruner:
         async with self._turn() as connection:
             spaces = [] if connection is None else await repository.spaces(connection)
             return sum([await self._prune(space_id, own.over(self._service)) for space_id, own in spaces])
+
+    async def prune_spaces(self, spaces: Collection[UUID]) -> dict[UUID, int] | None:
+        """:meth:`prune_all` of some spaces; how many traces that were of each, None while another prunes."""
+        async with self._turn() as connection:
+            if connection is None:
+                return None
+            found = [(space_id, own) for space_id, own in await repository.spaces(connection) if space_id in spaces]
+            return {space_id: await self._prune(space_id, own.over(self._service)) for space_id, own in found}
 
     async def prune(self, held: Leased) -> dict[str, Any]:
         """Handles an operation: forgets what is due in its space.

@@ -43,28 +43,33 @@ WHERE u.space_id = %b AND t.kind <> 'entity' AND t.deleted_at IS NULL AND (t.exp
 -- What of a user goes by the rules of its space: too old (1), of too little salience (2), too many (3); each by the
 -- first. A parameter that is null switches its rule off. Pinned traces are safe, and count; entities and what was
 -- derived from other traces do not count. What has expired goes another way, and what is being forgotten is gone.
+-- Salience is the effective one, which no index knows: where no rule asks for it, no row is looked at for it.
+WITH f AS (SELECT * FROM {moment})
 SELECT id, 1 AS rule FROM memory_trace
 WHERE user_id = %b AND created_at < %b::timestamptz AND NOT pinned AND kind <> 'entity' AND deleted_at IS NULL
   AND (expires_at <= %b::timestamptz) IS NOT TRUE
 UNION ALL
-SELECT id, 2 FROM memory_trace
-WHERE user_id = %b AND salience < %b::real AND created_at < %b::timestamptz AND NOT pinned AND kind <> 'entity'
-  AND deleted_at IS NULL AND (expires_at <= %b::timestamptz) IS NOT TRUE
-  AND (created_at < %b::timestamptz) IS NOT TRUE
+SELECT t.id, 2 FROM f CROSS JOIN memory_trace t
+{recalled}
+WHERE %b::real IS NOT NULL AND t.user_id = %b AND {effective} < %b::real AND t.created_at < %b::timestamptz
+  AND NOT t.pinned AND t.kind <> 'entity' AND t.deleted_at IS NULL AND (t.expires_at <= %b::timestamptz) IS NOT TRUE
+  AND (t.created_at < %b::timestamptz) IS NOT TRUE
 UNION ALL
-(SELECT id, 3 FROM memory_trace
- WHERE user_id = %b AND NOT pinned AND kind <> 'entity' AND provenance IS NULL AND deleted_at IS NULL
-   AND (expires_at <= %b::timestamptz) IS NOT TRUE
-   AND (created_at < %b::timestamptz) IS NOT TRUE
-   AND (salience < %b::real AND created_at < %b::timestamptz) IS NOT TRUE
- ORDER BY salience, created_at
+(SELECT t.id, 3 FROM f CROSS JOIN memory_trace t
+ {recalled}
+ WHERE t.user_id = %b AND NOT t.pinned AND t.kind <> 'entity' AND t.provenance IS NULL AND t.deleted_at IS NULL
+   AND (t.expires_at <= %b::timestamptz) IS NOT TRUE
+   AND (t.created_at < %b::timestamptz) IS NOT TRUE
+   AND ({effective} < %b::real AND t.created_at < %b::timestamptz) IS NOT TRUE
+ ORDER BY {effective}, t.id
  -- Within CASE, so that nothing is counted of a user who cannot have too many.
  LIMIT CASE WHEN %b::boolean THEN greatest(0, (
-    SELECT count(*) FROM memory_trace c
-    WHERE c.user_id = %b AND c.kind <> 'entity' AND c.provenance IS NULL AND c.deleted_at IS NULL
-      AND (c.expires_at <= %b::timestamptz) IS NOT TRUE
-      AND (c.created_at < %b::timestamptz AND NOT c.pinned) IS NOT TRUE
-      AND (c.salience < %b::real AND c.created_at < %b::timestamptz AND NOT c.pinned) IS NOT TRUE
+    SELECT count(*) FROM f CROSS JOIN memory_trace t
+    {recalled}
+    WHERE t.user_id = %b AND t.kind <> 'entity' AND t.provenance IS NULL AND t.deleted_at IS NULL
+      AND (t.expires_at <= %b::timestamptz) IS NOT TRUE
+      AND (t.created_at < %b::timestamptz AND NOT t.pinned) IS NOT TRUE
+      AND ({effective} < %b::real AND t.created_at < %b::timestamptz AND NOT t.pinned) IS NOT TRUE
  ) - %b::bigint) ELSE 0 END)
 
 -- name: some_due

@@ -7,10 +7,11 @@ from uuid import UUID
 
 from reverie.core.database import Connection, ReadSession, Rows, Trip, WriteSession
 from reverie.core.queries import Queries
+from reverie.memories.strength import PARTS
 from reverie.retention.policy import RULES, SETTLED, Own, Policy, Rule
 
 SQL = Queries("reverie.retention")
-_DUE = SQL["due"].decode()
+_DUE = SQL.text("due", **PARTS).decode()
 _SOME_DUE, _COUNT_DUE = SQL.text("some_due", due=_DUE), SQL.text("count_due", due=_DUE)
 
 
@@ -89,8 +90,8 @@ def _due(user: User, policy: Policy, now: datetime) -> Sequence[Any]:
     dull = (floor, settled)
     crowded = bool(most) and user.traces > most
     return (
-        user.id, aged, now, user.id, *dull, now, aged, user.id, now, aged, *dull, crowded, user.id, now, aged, *dull,
-        most,
+        now, [user.id], user.id, aged, now, floor, user.id, *dull, now, aged, user.id, now, aged, *dull, crowded,
+        user.id, now, aged, *dull, most,
     )  # fmt: skip
 
 

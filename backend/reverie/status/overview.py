@@ -22,7 +22,7 @@ from reverie.core.telemetry import reason
 from reverie.embedding.encoder import Encoder
 from reverie.memories.model import Model
 from reverie.status import repository
-from reverie.status.repository import Queue, Store
+from reverie.status.repository import Nights, Queue, Store
 from reverie.status.schemas import Change, FailedOperation, ModelInUse, Pool, Sight, Status, Versions, Waiting
 from reverie.status.schemas import Queue as QueueOut
 from reverie.status.service import StatusService
@@ -43,7 +43,7 @@ class Overview:
     """Everything there is to see of one process and of the store behind it."""
 
     KEPT = 5.0
-    """Seconds for which the counts of the queue hold in the metrics."""
+    """Seconds for which what is counted in PostgreSQL holds in the metrics."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Overview:
         self._started_at = clock.now()
         self._began = time.monotonic()
         self._alone = asyncio.Lock()
-        self._queue: tuple[float, Queue | None] | None = None
+        self._counted: tuple[float, tuple[Queue, Nights] | None] | None = None
 
     async def status(self, space_id: UUID) -> Status:
         """The service as it is now; the errors are those of one space."""
@@ -95,24 +95,26 @@ class Overview:
         )
 
     async def figures(self) -> bytes:
-        """What Prometheus reads; without the operations while PostgreSQL does not answer."""
-        queue = await self._kept_queue()
+        """What Prometheus reads; without the operations and the dream while PostgreSQL does not answer."""
+        counted = await self._kept_counts()
         known = []
-        if queue is not None:
+        if counted is not None:
+            queue, nights = counted
             states = {"pending": queue.pending, "running": queue.running, "failed": queue.failed}
             known = metrics.operations(states, _age(queue.oldest_pending, clock.now()) or 0.0)
+            known += metrics.dream(_age(nights.done_at, clock.now()), nights.failed, nights.failed_days)
         return await asyncio.to_thread(self._metrics.render, known)
 
-    async def _kept_queue(self) -> Queue | None:
+    async def _kept_counts(self) -> tuple[Queue, Nights] | None:
         async with self._alone:
-            if self._queue is None or time.monotonic() - self._queue[0] >= self.KEPT:
+            if self._counted is None or time.monotonic() - self._counted[0] >= self.KEPT:
                 found = await _within(self._count())
-                self._queue = (time.monotonic(), found)
-            return self._queue[1]
+                self._counted = (time.monotonic(), found)
+            return self._counted[1]
 
-    async def _count(self) -> Queue:
+    async def _count(self) -> tuple[Queue, Nights]:
         async with self._database.reading(None, seconds=PATIENCE) as session:
-            return await repository.queue(session, clock.now())
+            return await repository.queue(session, clock.now()), await repository.dream(session)
 
     async def _rows(self, space_id: UUID) -> tuple[Queue, list[FailedOperation], list[Change]]:
         async with self._database.reading(space_id, seconds=PATIENCE) as session:

@@ -11,6 +11,16 @@ SELECT count(*) FILTER (WHERE state = 'pending'), count(*) FILTER (WHERE state =
        )
 FROM operation WHERE state IN ('pending', 'running')
 
+-- name: dream
+-- As the serving role: when the last night came to its end, how many failed since, and how many days of the last could
+-- not be dreamt.
+WITH done AS (SELECT max(finished_at) AS at, max(started_at) AS began FROM dream_night WHERE whole AND state = 'done')
+SELECT done.at,
+       (SELECT count(*) FROM dream_night n WHERE n.whole AND n.state = 'failed'
+           AND (done.began IS NULL OR n.started_at > done.began)),
+       coalesce((SELECT n.failed FROM dream_night n WHERE n.whole ORDER BY n.started_at DESC LIMIT 1), 0)
+FROM done
+
 -- name: active_model
 -- As the serving role, like that above.
 SELECT id, name, dim, precision FROM model WHERE active

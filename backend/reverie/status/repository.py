@@ -25,6 +25,15 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class Nights:
+    """When a night last came to its end, how many failed since, and how many days of the last could not be dreamt."""
+
+    done_at: datetime | None
+    failed: int
+    failed_days: int
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
     """What PostgreSQL's catalogs say of a store."""
 
@@ -40,6 +49,12 @@ async def queue(session: ReadSession, now: datetime) -> Queue:
     """The operations of all spaces."""
     [row] = await session.fetch(SQL["queue"], (now,))
     return Queue(*row)
+
+
+async def dream(session: ReadSession) -> Nights:
+    """The last nights of the dream."""
+    [row] = await session.fetch(SQL["dream"])
+    return Nights(*row)
 
 
 async def active_model(session: ReadSession) -> Model | None:

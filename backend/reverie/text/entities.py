@@ -44,33 +44,33 @@ class Named(NamedTuple):
 _STOP: Final = """
     a about above across actually ad after afterwards again against ago ah ai aka all almost alone along already
     also although always am amazing amid among amongst an and another any anybody anyhow anyone anything anyway
-    anywhere apart api apr april are around as asap aside ask assistant at aug august away awesome awful back
+    anywhere apart api apr april are around as asap aside ask assistant at aug august aw away awesome awful aww back
     basically bc be because been before begin behind being below besides best better between beyond big bot both
     bravo btw but by bye call came can cannot cheers christmas come congrats congratulations considering cool could
     css currently dear dec december definitely despite did diy do does doing don't done dr due during each easter
     either else enjoy enough est eta etc even ever every everybody everyone everything everywhere exactly excellent
     except exciting fair faq feb february few finally fine first firstly following for forget fortunately frankly
     fri friday from further furthermore fyi generally get give given glad gmt go going gonna good goodbye gosh got
-    great ha had haha hahaha happily happy hardly has have having he hello help hence her here hers herself hey hi
-    him himself his hmm honestly hopefully how however html http https huge human hurray i i'd i'll i'm i've id idk
-    ie if imagine imho imo in indeed initially inside instead interesting into is isn't it it'd it'll it's its
-    itself jan january json jul july jun june just keep kind kudos last lastly lately later let let's like likely
-    literally little lmao lol look looking looks lots love lovely luckily ly mainly make many mar march may maybe me
-    meanwhile might mine miss mon monday more moreover most mostly mr mrs ms much must my myself nah naturally nb
-    near nearly need neither never nevertheless new next nice no nobody none nope nor not note nothing nov november
-    now nowhere obviously oct october of off oh ok okay old omg on once one ones only onto oops or originally other
-    others otherwise ouch our ours ourselves out outside over overall own pdf per perfect perhaps personally plain
-    please plus pm possibly prior probably prof ps pst rather really recently regarding remember right rip rsvp
-    sadly same sat saturday say see seeing seems sep sept september several shall she should similarly simply since
-    sir so some somebody somehow someone something sometimes somewhere soon sorry sounds specifically sql still such
-    suddenly sun sunday super sure surely system take tba tbd tbh tell than thank thanks that that's the their
-    theirs them themselves then there there's therefore these they they're thing things this those though three
-    through throughout thu thur thurs thursday thus till time to today todo together tomorrow tonight too tool
-    toward towards try trying tue tues tuesday two ty ugh uh um under unfortunately unless unlike until up upon url
-    us use user usually utc very via vs wait was wasn't watch way we we'd we'll we're we've wed wednesday welcome
-    well were what what's whatever when whenever where whereas wherever whether which while who who's whoever whole
-    whom whose why will with within without won't wonderful woo woohoo would wow xml yay yeah yep yes yesterday yet
-    yikes you you'd you'll you're you've your yours yourself yourselves yup
+    gotcha great ha had haha hahaha happily happy hardly has have having he hello help hence her here hers herself
+    hey hi him himself his hmm honestly hooray hopefully how however html http https huge human hurray i i'd i'll
+    i'm i've id idk ie if imagine imho imo in indeed initially inside instead interesting into is isn't it it'd
+    it'll it's its itself jan january json jul july jun june just keep kind kudos last lastly lately later let let's
+    like likely literally little lmao lol look looking looks lots love lovely luckily ly mainly make many mar march
+    may maybe me meanwhile might mine miss mon monday more moreover most mostly mr mrs ms much must my myself nah
+    naturally nb near nearly need neither never nevertheless new next nice no nobody none nope nor not note nothing
+    nov november now nowhere obviously oct october of off oh ohh ok okay old omg on once one ones only onto ooh oops
+    or originally other others otherwise ouch our ours ourselves out outside over overall own pdf per perfect
+    perhaps personally phew plain please plus pm possibly prior probably prof ps pst rather really recently
+    regarding remember right rip rsvp sadly same sat saturday say see seeing seems sep sept september several shall
+    she should similarly simply since sir so some somebody somehow someone something sometimes somewhere soon sorry
+    sounds specifically sql still such suddenly sun sunday super sure surely system take tba tbd tbh tell than thank
+    thanks that that's the their theirs them themselves then there there's therefore these they they're thing things
+    this those though three through throughout thu thur thurs thursday thus till time to today todo together
+    tomorrow tonight too tool toward towards try trying tue tues tuesday two ty ugh uh um under unfortunately unless
+    unlike until up upon url us use user usually utc very via vs wait was wasn't watch way we we'd we'll we're we've
+    wed wednesday welcome well were what what's whatever when whenever where whereas wherever whether which while
+    who who's whoa whoever whole whom whose why will with within without woah won't wonderful woo woohoo would wow
+    xml yay yeah yep yes yesterday yet yikes you you'd you'll you're you've your yours yourself yourselves yup
 """
 STOP: Final = frozenset(_STOP.split())
 """Words that are no names by themselves, in lower case; a run does not begin or end with one."""
@@ -113,6 +113,7 @@ _COMBINING = re.compile(r"[\u0300-\u036f]+")
 
 _DOTTED = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")
 _PARTS = re.compile(r"[^\W_]+(?:[.'’&+-]+[^\W_]+)*")
+_SMALL_THEN_CAPITAL = re.compile(r"[a-z][A-Z][a-z]")
 _INNER_CAPITAL = re.compile(r"[a-z][A-Z]")
 _CASELESS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 """Scripts that write no spaces between words (Thai, Lao, Burmese, Chinese, Japanese; Korean adds its particles)."""
@@ -219,11 +220,15 @@ class _Word(NamedTuple):
 def _words(text: str) -> Iterator[_Word]:
     end, before = 0, ""
     for match in _WORD.finditer(text):
-        gap = text[end : match.start()]
-        titled = gap.startswith(".") and gap[1:].strip(" ") == "" and (before in _TITLES or len(before) == 1)
-        starts = not before or (not titled and bool(_ENDS.search(gap)))
-        yield _Word(match[0], starts, bool(before) and (titled or gap.strip(" \u00a0") == ""))
-        end, before = match.end(), match[0].casefold()
+        word, gap = match[0], text[end : match.start()]
+        if gap == " " and before:
+            yield _Word(word, starts=False, follows=True)
+        else:
+            last = before.casefold()
+            titled = gap.startswith(".") and gap[1:].strip(" ") == "" and (last in _TITLES or len(last) == 1)
+            starts = not before or (not titled and bool(_ENDS.search(gap)))
+            yield _Word(word, starts, bool(before) and (titled or gap.strip(" \u00a0") == ""))
+        end, before = match.end(), word
 
 
 def _find_written(text: str, names: dict[str, str], found: _Found, *, alone: bool) -> None:
@@ -231,18 +236,19 @@ def _find_written(text: str, names: dict[str, str], found: _Found, *, alone: boo
     words = list(_words(text))
     inner = [word.text for word in words if not word.starts]
     dense = len(inner) >= FEWEST_WORDS and sum(word[0].isupper() for word in inner) > DENSE * len(inner)
-    shouting = sum(map(str.isupper, text)) > 0.5 * sum(map(str.isalpha, text)) and len(words) > 3
+    shouting = len(words) > 3 and sum(map(str.isupper, text)) > 0.5 * sum(map(str.isalpha, text))
     run: list[_Word] = []
     for word in [*words, _Word("", starts=True, follows=False)]:
-        if run and not (word.follows and (word.text[0].isupper() or word.text in _JOINING)):
+        written = word.text
+        if run and not (word.follows and (written[0].isupper() or written in _JOINING)):
             _close(run, names, found, plain=not (dense or shouting), alone=alone)
             run = []
-        if word.text and (run or _is_capital(word.text)):
+        if run or (written and not written.islower() and _is_capital(written)):
             run.append(word)
 
 
 def _is_capital(word: str) -> bool:
-    return word[0].isupper() or bool(re.match(r"[a-z][A-Z][a-z]", word))
+    return word[0].isupper() or bool(_SMALL_THEN_CAPITAL.match(word))
 
 
 def _close(run: list[_Word], names: dict[str, str], found: _Found, *, plain: bool, alone: bool) -> None:
@@ -255,6 +261,9 @@ def _close(run: list[_Word], names: dict[str, str], found: _Found, *, plain: boo
             run.pop(0)
     if not run or len(run) > MOST_WORDS:
         return
+    if len(run) > 1 and run[0].starts and name_key(" ".join(word.text for word in run[1:])) in names:
+        # "Blimey Anna" is Anna.
+        run.pop(0)
     name = " ".join(word.text for word in run)
     key = name_key(name)
     if key in names:

@@ -8,7 +8,7 @@ from collections import Counter
 
 from reverie.core.languages import CONFIGURATIONS, SIMPLE, configuration
 
-__all__ = ["CONFIGURATIONS", "SIMPLE", "configuration", "detect"]
+__all__ = ["CONFIGURATIONS", "SIMPLE", "configuration", "detect", "small_words"]
 
 _LOOKED_AT = 400
 """Characters of the beginning that are looked at."""
@@ -89,11 +89,12 @@ _LETTERS = {
 """Letters that one of these languages has alone."""
 
 
-def _languages_of(words: dict[str, set[str]]) -> dict[str, list[str]]:
+def _languages_of(words: dict[str, frozenset[str]]) -> dict[str, list[str]]:
     return {word: [one for one, own in words.items() if word in own] for word in set().union(*words.values())}
 
 
-_LANGUAGES_OF = _languages_of({language: set(words.split()) for language, words in _SMALL_WORDS.items()})
+_SMALL = {language: frozenset(words.split()) for language, words in _SMALL_WORDS.items()}
+_LANGUAGES_OF = _languages_of(_SMALL)
 
 _ALONE = {"greek": "\u0370-\u03ff\u1f00-\u1fff", "armenian": "\u0530-\u058f", "tamil": "\u0b80-\u0bff"}
 """Scripts that one language of PostgreSQL has to itself."""
@@ -115,6 +116,11 @@ _WORD = re.compile(r"(?:[^\W\d_]|[\u0900-\u097f\u0591-\u05c7])+")
 
 _ASCII_LETTERS = {code: " " for code in range(128) if not chr(code).isalpha()}
 """What stands between words of ASCII text."""
+
+
+def small_words(language: str) -> frozenset[str]:
+    """The small words of a language, those that stand in most of its sentences; none of one that has no table."""
+    return _SMALL.get(language, frozenset())
 
 
 def detect(text: str) -> str | None:

@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import numpy as np
@@ -21,12 +22,26 @@ from reverie.core.kinds import HEADS
 from reverie.core.queries import Queries
 from reverie.embedding.codes import Bytes, bit_bytes, code_bytes, pack, quantise, signs_of
 from reverie.memories.model import Model
+from reverie.memories.strength import parts_at
 from reverie.tiers.indexes import BYTES
 
 SQL = Queries("reverie.tiers", "moving.sql")
 
 Trace = tuple[UUID, UUID]
 """A user and a trace."""
+
+
+class Low(NamedTuple):
+    """What matters little: a trace whose effective salience is less at a moment."""
+
+    salience: float
+    moment: datetime
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """What a query needs that asks for it."""
+        return {"low": repr(self.salience), **parts_at(self.moment)}
+
 
 Records = npt.NDArray[np.void]
 """Rows of ``memory_embedding`` as COPY sends or takes them."""
@@ -114,7 +129,7 @@ class Format:
     def _without_spans(self, rows: Records) -> bytes:
         size = self.written.itemsize
         whole = np.empty((len(rows), size + len(_NULLS)), dtype=np.uint8)
-        whole[:, :size] = rows.view(np.uint8).reshape(len(rows), -1)[:, :size]
+        whole[:, :size] = rows.view(np.uint8).reshape(len(rows), rows.dtype.itemsize)[:, :size]
         whole[:, size:] = 0xFF
         return whole.tobytes()
 
@@ -233,12 +248,12 @@ async def copy_vectors(
             await each(rows, len(sent))
 
 
-async def unimportant(connection: Connection, lower: UUID, upper: UUID, low: float) -> Ids:
-    """The ids of traces in a range with less salience than this."""
+async def unimportant(connection: Connection, lower: UUID, upper: UUID, low: Low | None) -> Ids:
+    """The ids of traces in a range that matter little."""
     found = bytearray()
-    if low <= 0:
+    if low is None or low.salience <= 0:
         return np.array([], dtype="S16")
-    query = SQL.text("unimportant", lower=str(lower), upper=str(upper), low=repr(low))
+    query = SQL.text("unimportant", lower=str(lower), upper=str(upper), **low.parts)
     async with _reading(connection, query) as batches:
         async for batch in batches:
             # Behind the number of columns and the length of the one.
@@ -257,7 +272,7 @@ def _through(form: Format, batch: Sequence[bytes], little: Ids, counts: Counts) 
 
 
 async def read_vectors(
-    connection: Connection, tables: Sequence[From], model: Model, low: float, traces: Sequence[Trace]
+    connection: Connection, tables: Sequence[From], model: Model, low: Low | None, traces: Sequence[Trace]
 ) -> bytes:
     """The vectors of some traces, as :func:`write_vectors` takes them."""
     form = Format(model)
@@ -336,9 +351,9 @@ def _all_vectors(tables: Sequence[From], model: Model) -> bytes:
     return SQL.text("read_all_vectors", first=first, following=following, heads=heads, rows=rows)
 
 
-def _some_vectors(tables: Sequence[From], model: Model, low: float, traces: Sequence[Trace]) -> bytes:
+def _some_vectors(tables: Sequence[From], model: Model, low: Low | None, traces: Sequence[Trace]) -> bytes:
     given = ", ".join(f"('{user}'::uuid, '{trace}'::uuid)" for user, trace in traces)
-    matters = SQL.text("if_it_matters", low=repr(low)).decode()
+    matters = "" if low is None else SQL.text("if_it_matters", **low.parts).decode()
     rows = _vectors(tables, model, "e.user_id = g.user_id AND e.trace_id = g.trace_id", matters)
     return SQL.text("read_some_vectors", given=given, rows=rows)
 

@@ -6,7 +6,7 @@ are; the next run makes codes of it too.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from reverie.core.ids import lower_bound, moment_of
 from reverie.core.queries import Queries
 from reverie.memories.model import Model
 from reverie.tiers import copying
-from reverie.tiers.copying import From, Trace
+from reverie.tiers.copying import From, Low, Trace
 from reverie.tiers.indexes import Partition, list_all_partitions, list_models, list_partitions
 from reverie.tiers.locks import AlreadyMoving, moving_alone
 from reverie.tiers.moving import Move, Part, Source, in_turn
@@ -37,7 +37,7 @@ ANNOUNCE_SECONDS: Final = 15.0
 """So long before the first rows of a store become warm it can be read that there may be some: processes look every ten
 seconds, and those that do not know of it yet would not find them."""
 
-SHARE: Final = 0.5
+SHARE: Final = 0.65
 """Of the time that is spent on copying; the rest is left to who remembers and recalls."""
 
 BLOCK: Final = timedelta(weeks=4)
@@ -55,7 +55,10 @@ log = structlog.get_logger(__name__)
 async def due(
     connection: Connection, as_of: datetime, hot_days: int, low_salience: float = 0.0, share: float = 1.0
 ) -> Move | None:
-    """The oldest weeks whose every row is older than so many days, with what is warm beside them; None without any.
+    """The oldest weeks whose every row is older than so many days, of one block; else what is warm of a block that is
+    over, to become one; None without either.
+
+    While a block goes on its weeks stay apart: merged with each that comes, the first would be copied four times.
 
     Args:
         connection: the owner's.
@@ -68,21 +71,47 @@ async def due(
     known = await list_all_partitions(connection)
     vectors = [one for one in known if one.parent == EMBEDDING]
     bodies = [one for one in known if one.parent == BODY]
+    ready = await _ready(connection, vectors, bodies, limit)
+    if ready:
+        ends = block_of(ready[-1].upper) != block_of(ready[0].lower)
+        together = neighbours(vectors, ready) if ends or _is_past(ready[0], limit) else ready
+    else:
+        together = next(_apart(vectors, limit), [])
+    if not together:
+        return None
+    lower, upper = together[0].lower, together[-1].upper
+    texts = [one for one in bodies if one.lower < upper and one.upper > lower]
+    parts = [Part(EMBEDDING, tuple(map(Source.of, together)))]
+    if texts:
+        parts.append(Part(BODY, tuple(map(Source.of, texts))))
+    return Move(tuple(parts), "warm", Low(low_salience, as_of), share)
+
+
+async def _ready(
+    connection: Connection, vectors: Sequence[Partition], bodies: Sequence[Partition], limit: UUID
+) -> list[Partition]:  # fmt: skip
+    """The oldest hot weeks that are over, of one block."""
     hot = [one for one in vectors if one.tier == "hot"]
     ready: list[Partition] = []
     for one in hot:
         if block_of(one.lower) != block_of(hot[0].lower) or not await _is_over(connection, one, bodies, limit):
             break
         ready.append(one)
-    if not ready:
-        return None
-    together = neighbours(vectors, ready)
-    lower, upper = together[0].lower, together[-1].upper
-    texts = [one for one in bodies if one.lower < upper and one.upper > lower]
-    parts = [Part(EMBEDDING, tuple(map(Source.of, together)))]
-    if texts:
-        parts.append(Part(BODY, tuple(map(Source.of, texts))))
-    return Move(tuple(parts), "warm", low_salience, share)
+    return ready
+
+
+def _apart(vectors: Sequence[Partition], limit: UUID) -> Iterator[list[Partition]]:
+    """Warm partitions that stand side by side in a block that is over, with no hot one between."""
+    for one in vectors:
+        if one.tier == "warm" and _is_past(one, limit):
+            together = neighbours(vectors, [one])
+            if len(together) > 1:
+                yield together
+
+
+def _is_past(one: Partition, limit: UUID) -> bool:
+    """Whether all four weeks of a partition's block lie before ``limit``."""
+    return block_of(one.lower) < block_of(limit)
 
 
 def block_of(lower: UUID) -> int:
@@ -123,7 +152,7 @@ class Downshifter:
 
     Attributes:
         hot_days: MEMORY_HOT_DAYS.
-        low_salience: MEMORY_LOW_SALIENCE: traces with less keep their first head alone.
+        low_salience: MEMORY_LOW_SALIENCE: traces whose effective salience is less keep their first head alone.
         share: of the time that may be worked.
         announced: for how many seconds it is said before that there may be warm rows.
     """
@@ -142,7 +171,7 @@ class Downshifter:
         await self._recode(run)
 
     async def _recode(self, run: Run) -> None:
-        models = await list_models(run.connection)
+        models, low = await list_models(run.connection), Low(self.low_salience, run.as_of)
         for one in await list_partitions(run.connection, "warm", "cold"):
             late = await count_late(run.connection, one, models, LATE_MOST + 1)
             if not late:
@@ -150,9 +179,9 @@ class Downshifter:
             await run.next_move()
             if late > LATE_MOST:
                 parts = (Part(EMBEDDING, (Source.of(one),)),)
-                await move(run, LATE, Move(parts, one.tier, self.low_salience, self.share))
+                await move(run, LATE, Move(parts, one.tier, low, self.share))
             else:
-                rows = await recode(run.database, one, self.low_salience, run.go_on)
+                rows = await recode(run.database, one, low, run.go_on)
                 run.did(LATE, rows=rows)
 
 
@@ -167,7 +196,7 @@ async def count_late(connection: Connection, partition: Partition, models: Seque
 
 
 async def recode(
-    database: Database, partition: Partition, low_salience: float, go_on: Callable[[], Awaitable[None]]
+    database: Database, partition: Partition, low: Low | None, go_on: Callable[[], Awaitable[None]]
 ) -> int:
     """Makes codes of what came late into a warm or cold partition, in place; how many traces that were."""
     count = 0
@@ -176,7 +205,7 @@ async def recode(
         try:
             async with moving_alone(connection):
                 for model in await list_models(connection):
-                    while done := await in_turn(partial(_recode, connection, partition, model, low_salience)):
+                    while done := await in_turn(partial(_recode, connection, partition, model, low)):
                         count += done
                         await go_on()
         except AlreadyMoving:
@@ -184,7 +213,7 @@ async def recode(
     return count
 
 
-async def _recode(connection: Connection, partition: Partition, model: Model, low_salience: float) -> int:
+async def _recode(connection: Connection, partition: Partition, model: Model, low: Low | None) -> int:
     literals: dict[str, int | str] = {"table": partition.table, "model": model.id, "column": model.column}
     async with connection.transaction():
         cursor = await connection.execute(SQL.text("late", most=LATE_ROUND, **literals))
@@ -196,9 +225,7 @@ async def _recode(connection: Connection, partition: Partition, model: Model, lo
         cursor = await connection.execute(SQL.text("still_late", **literals), copying.keys_of(late))
         traces: list[Trace] = [(user, trace) for user, trace in await cursor.fetchall()]
         if traces:
-            read = await copying.read_vectors(
-                connection, [From(partition.table, hot=False)], model, low_salience, traces
-            )
+            read = await copying.read_vectors(connection, [From(partition.table, hot=False)], model, low, traces)
             query = SQL.text("remove_vectors", table=partition.table, model=model.id)
             await connection.execute(query, copying.keys_of(traces))
             await copying.write_vectors(connection, partition.table, read)

@@ -27,7 +27,7 @@ from reverie.core.queries import Queries
 from reverie.memories.model import Model
 from reverie.tiers import building, copying
 from reverie.tiers.building import Built
-from reverie.tiers.copying import Counts, From, Trace
+from reverie.tiers.copying import Counts, From, Low, Trace
 from reverie.tiers.indexes import Partition, late_index, list_models, warm_bits_index
 from reverie.tiers.locks import AlreadyMoving, Later, moving_alone, with_tables
 from reverie.tiers.partitions import BODY, EMBEDDING, PARENTS, week_of
@@ -103,7 +103,7 @@ class Move:
     Attributes:
         parts: of one parent or of both; they are swapped at once.
         tier: of what they become, warm or cold: vectors become codes.
-        low_salience: heads other than the first are left behind of traces with less.
+        low: of what matters little heads other than the first are left behind.
         share: of the time of copying that is worked; the rest is left to who remembers and recalls.
         export: is awaited once changes are noted, and before anything is copied. What it raises ends the move.
         staying: is asked then for traces of sources that are not kept whose rows are copied all the same.
@@ -115,7 +115,7 @@ class Move:
 
     parts: tuple[Part, ...]
     tier: str
-    low_salience: float = 0.0
+    low: Low | None = None
     share: float = 1.0
     export: Callable[[], Awaitable[None]] | None = None
     staying: Callable[[Connection], Awaitable[Collection[Trace]]] | None = None
@@ -319,7 +319,7 @@ class _Mover:
                     )
                 return
             tables = new.vectors(kept=True)
-            little = await copying.unimportant(reading, new.part.lower, new.part.upper, self._plan.low_salience)
+            little = await copying.unimportant(reading, new.part.lower, new.part.upper, self._plan.low)
             for model in self._models if tables else []:
                 counts = Counts(building.BITS_ROWS)
                 await copying.copy_vectors(
@@ -403,7 +403,7 @@ class _Mover:
             await copying.copy_bodies_of(connection, new.table, new.names, self._columns, traces)
             return
         for model in models:
-            rows = await copying.read_vectors(connection, new.vectors(), model, self._plan.low_salience, traces)
+            rows = await copying.read_vectors(connection, new.vectors(), model, self._plan.low, traces)
             await copying.write_vectors(connection, new.table, rows)
 
     async def _known(self, new: _New) -> list[Built]:

@@ -130,10 +130,14 @@ WHERE {mine} AND e.model_id = {model} {where}
 -- An extra head of a trace that matters little is left behind. Of a whole partition it is not asked row by row: to hold
 -- a lock of that table for minutes would keep partitions from being made.
 AND CASE WHEN e.head = 0 THEN true ELSE coalesce((
-    SELECT t.salience >= {low} FROM memory_trace t WHERE t.user_id = e.user_id AND t.id = e.trace_id), true) END
+    SELECT {effective} >= {low} FROM memory_trace t CROSS JOIN {moment}
+    {recalled}
+    WHERE t.user_id = e.user_id AND t.id = e.trace_id), true) END
 
 -- name: unimportant
-COPY (SELECT id FROM memory_trace WHERE id >= '{lower}'::uuid AND id < '{upper}'::uuid AND salience < {low})
+COPY (SELECT t.id FROM memory_trace t CROSS JOIN {moment}
+      {recalled}
+      WHERE t.id >= '{lower}'::uuid AND t.id < '{upper}'::uuid AND {effective} < {low})
 TO STDOUT (FORMAT binary)
 
 -- name: write_vectors

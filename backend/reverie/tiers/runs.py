@@ -9,7 +9,7 @@ its minutes it begins no other move.
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from ipaddress import ip_address
 from typing import Any, Final
 from uuid import UUID
@@ -30,12 +30,6 @@ from reverie.tiers.moving import Move, Moved
 
 NOTED_EVERY: Final = 2.0
 """Seconds between two notes of how far a run has come."""
-
-AGAIN_AFTER: Final = timedelta(hours=1)
-"""A night's run that failed, or was broken off, is done again after so long."""
-
-SHORTEST: Final = timedelta(minutes=10)
-"""And never sooner than so long after the one before it began."""
 
 log = structlog.get_logger(__name__)
 
@@ -182,11 +176,11 @@ class TierRuns:
         self._database = database
         self._steps = steps
         self._seconds = settings.memory_tier_minutes * 60.0
-        self._hour = settings.memory_tier_hour
-        self._since = clock.now()
 
-    async def run(self, as_of: datetime | None = None, tell: Tell = lambda _: None) -> Outcome:
-        """Does what is due, now or as of a moment.
+    async def run(
+        self, as_of: datetime | None = None, tell: Tell = lambda _: None, seconds: float | None = None
+    ) -> Outcome:
+        """Does what is due, now or as of a moment; for ``seconds`` at most, if that is less than a run may take.
 
         Raises:
             Conflict: another runs, or runs are paused.
@@ -196,17 +190,8 @@ class TierRuns:
                 raise Conflict("Another process goes through the tiers; `reverie tiers status` shows how far it is.")
             if await repository.paused(connection):
                 raise Conflict("Runs over the tiers are paused: `reverie tiers resume` lets them go on.")
-            return await self._run(connection, as_of or clock.now(), tell)
-
-    async def nightly(self) -> Outcome | None:
-        """Does what is due if the hour has come and nobody has done it; None where there was nothing to do."""
-        async with self._database.maintenance() as connection:
-            if not await self._has_come(connection) or not await repository.take_runs(connection):
-                return None
-            # Whoever had the lock a moment ago may just have done it.
-            if not await self._has_come(connection) or await repository.paused(connection):
-                return None
-            return await self._run(connection, clock.now(), lambda _: None)
+            most = self._seconds if seconds is None else min(self._seconds, seconds)
+            return await self._run(connection, as_of or clock.now(), tell, most)
 
     async def pause(self) -> bool:
         """Has the run that goes on end soon, and no other begin; False when it was so already."""
@@ -218,12 +203,9 @@ class TierRuns:
         async with self._database.maintenance() as connection:
             return await repository.set_paused(connection, to=False)
 
-    async def _has_come(self, connection: Connection) -> bool:
-        return is_due(clock.now(), self._hour, self._since, await repository.last_run(connection))
-
-    async def _run(self, connection: Connection, as_of: datetime, tell: Tell) -> Outcome:
+    async def _run(self, connection: Connection, as_of: datetime, tell: Tell, most: float) -> Outcome:
         began = time.monotonic()
-        run = Run(self._database, connection, uuid7(clock.now()), as_of, began + self._seconds, tell)
+        run = Run(self._database, connection, uuid7(clock.now()), as_of, began + most, tell)
         await repository.begin_run(connection, run.id, as_of, clock.now())
         errors: dict[str, str] = {}
         state = "done"
@@ -240,10 +222,7 @@ class TierRuns:
                 # Whatever a step meets, the others go on, and the report says it.
                 if connection.broken or connection.closed:
                     raise
-                log.warning(
-                    "tier step failed", step=step.name, error=type(error).__name__, reason=reason(error),
-                    at=way_to(error),
-                )  # fmt: skip
+                log_failure("tier step failed", error, step=step.name)
                 errors[step.name] = sentence(error)
             if step.name in run.report:
                 run.did(step.name, seconds=time.monotonic() - started)
@@ -257,31 +236,18 @@ class TierRuns:
         return outcome
 
 
-def is_due(now: datetime, hour: int, since: datetime, last: "repository.LastRun | None") -> bool:
-    """Whether a night's run is to begin: nobody has run since the hour last came, or that run did not come to its end.
-
-    A run of a future that the clock was set back from counts for nothing.
-
-    Args:
-        now: the moment.
-        hour: of the day, in UTC.
-        since: when this process began: what came before is not caught up on where nobody has ever run.
-        last: the run that began last, which may still go on.
-    """
-    today = now.astimezone(UTC).replace(hour=hour, minute=0, second=0, microsecond=0)
-    came = today if today <= now else today - timedelta(days=1)
-    if last is None:
-        return came >= since
-    if last.started_at < came or last.started_at > now + clock.SKEW:
-        return True
-    if last.state == "failed":
-        return now - (last.finished_at or last.seen_at) >= AGAIN_AFTER
-    # One that goes on has the lock of runs; where nobody has it, its process is gone.
-    return last.state in ("running", "paused") and now - last.started_at >= SHORTEST
-
-
 def sentence(error: Exception) -> str:
     """What a report says of a failure: our own sentences, and of anything else no more than its kind."""
+    return _known(error) or f"Something went wrong on our side ({type(error).__name__}); the log has the details."
+
+
+def log_failure(event: str, error: Exception, **about: str) -> None:
+    """Logs a failure with the way it came; as an error where a report says no more than its kind."""
+    tell = log.error if _known(error) is None else log.warning
+    tell(event, **about, error=type(error).__name__, reason=reason(error), at=way_to(error))
+
+
+def _known(error: Exception) -> str | None:
     if isinstance(error, ReverieError):
         return error.detail
     if isinstance(error, Missing):
@@ -293,7 +259,7 @@ def sentence(error: Exception) -> str:
         return f"{trouble_of(error).what}."
     if isinstance(error, psycopg.errors.LockNotAvailable):
         return "Others kept the tables locked for too long."
-    return f"Something went wrong on our side ({type(error).__name__}); the log has the details."
+    return None
 
 
 def refuse_other_time(settings: Settings, *, force: bool) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from reverie.embedding.exchange import Exchange, ExchangeError, TooLong, TooSlow, endpoint_url
+from reverie.core.exchange import Exchange, ExchangeError, TooLong, TooSlow, endpoint_url
 from reverie.embedding.protocol import FloatArray, Limits
 from reverie.embedding.reranking.protocol import RerankError
 

@@ -1,5 +1,6 @@
 """Questions to a model behind an HTTP endpoint: JSON there, bytes back, bounded in time and size."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ class TooSlow(ExchangeError):  # noqa: N818 - named as it is said
 
 
 class TooLong(ExchangeError):  # noqa: N818
-    """The answer is longer than MOST_ANSWER_BYTES."""
+    """The answer is longer than what is taken."""
 
 
 class Closed(ExchangeError):  # noqa: N818
@@ -43,11 +44,8 @@ class Exchange:
         Raises:
             SettingsError: the key cannot be a header.
         """
-        # Without user and password, which httpx would write into its log with the address.
-        self._url = url.copy_with(userinfo=b"")
-        self._client = httpx.Client(
-            headers=_headers(api_key, setting), auth=(url.username, url.password) if url.userinfo else None
-        )
+        self._url = _without_user(url)
+        self._client = httpx.Client(headers=_headers(api_key, setting), auth=_user_of(url))
         self._closing = threading.Event()
         self._running = 0
         self._lock = threading.Lock()
@@ -73,6 +71,8 @@ class Exchange:
                 return response.status_code, response.headers, bytes(body)
         except httpx.TimeoutException:
             raise TooSlow from None
+        except httpx.DecodingError as error:
+            raise httpx.RemoteProtocolError(str(error)) from None
 
     def pause(self, seconds: float, deadline: float) -> bool:
         """Waits, unless that would pass the deadline or this is being closed; whether it did."""
@@ -100,6 +100,43 @@ class Exchange:
                     self._client.close()
 
 
+class AsyncExchange:
+    """Posts to one URL, from one event loop; a request that is cancelled is broken off at once."""
+
+    def __init__(self, url: httpx.URL, api_key: str | None, setting: str, most_bytes: int = MOST_ANSWER_BYTES) -> None:
+        """Prepares the connections; as :class:`Exchange`, and ``most_bytes`` are the most of an answer's body."""
+        self._url = _without_user(url)
+        # The time of all of a request is what is bounded, see `post`.
+        self._client = httpx.AsyncClient(headers=_headers(api_key, setting), auth=_user_of(url), timeout=None)  # noqa: S113
+        self._most_bytes = most_bytes
+
+    async def post(self, content: bytes, seconds: float) -> tuple[int, httpx.Headers, bytes]:
+        """Status, headers and body, all of it within ``seconds``.
+
+        Raises:
+            ExchangeError: there is none.
+            httpx.TransportError: the endpoint cannot be reached, or broke off.
+        """
+        if self._client.is_closed:
+            raise Closed
+        try:
+            async with asyncio.timeout(seconds), self._client.stream("POST", self._url, content=content) as response:
+                body = bytearray()
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > self._most_bytes:
+                        raise TooLong
+                return response.status_code, response.headers, bytes(body)
+        except TimeoutError:
+            raise TooSlow from None
+        except httpx.DecodingError as error:
+            raise httpx.RemoteProtocolError(str(error)) from None
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+
 def endpoint_url(url: str, path: str, setting: str) -> httpx.URL:
     """The URL that is asked: ``url`` with ``path`` behind it, unless that is its end already.
 
@@ -115,6 +152,15 @@ def endpoint_url(url: str, path: str, setting: str) -> httpx.URL:
         raise wrong
     given = parsed.path.rstrip("/")
     return parsed.copy_with(path=given if given.endswith(path) else f"{given}{path}")
+
+
+def _without_user(url: httpx.URL) -> httpx.URL:
+    """The URL without user and password, which httpx would write into its log with the address."""
+    return url.copy_with(userinfo=b"")
+
+
+def _user_of(url: httpx.URL) -> tuple[str, str] | None:
+    return (url.username, url.password) if url.userinfo else None
 
 
 def _left(deadline: float) -> float:

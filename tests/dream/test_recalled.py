@@ -1,0 +1,195 @@
+"""What nights have made, as recall sees it: beside the candidates, of the user alone, and gone with its sources."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from tests.conftest import Api, Remember
+from tests.dream.days import GARDEN, NIGHT, rows, talk
+
+from reverie.auth.principal import Principal
+from reverie.core import clock
+from reverie.core.database import Connection
+from reverie.core.ids import user_uuid
+from reverie.recall.cache import SECONDS
+from reverie.recall.night import FEWEST, Night
+from reverie.recall.pipeline import Stopwatch
+from reverie.recall.schemas import RecallIn
+from reverie.recall.strengths import told
+from reverie.runtime import Runtime
+
+TALKS = FEWEST
+
+
+@pytest.fixture
+async def principal(runtime: Runtime, api: Api) -> Principal:
+    return await runtime.keys.authenticate(await api.key())
+
+
+async def nights(remember: Remember, user: str = "ann", count: int = TALKS) -> list[str]:
+    """Remembers as many conversations of a day; the ids of their turns."""
+    ids = []
+    for n in range(count):
+        said = [(speaker, f"{text} It was visit {n}.") for speaker, text in GARDEN]
+        ids += [one["trace_id"] for one in await remember(user, *talk(f"c{n}", hour=n, said=said))]
+    return ids
+
+
+async def dream(runtime: Runtime, owner: Connection) -> None:
+    await runtime.dreams.run(as_of=NIGHT)
+    for (operation,) in await rows(owner, "SELECT id FROM operation WHERE kind = 'embed' AND state = 'pending'"):
+        assert await runtime.operations.run(operation)
+
+
+async def night_of(runtime: Runtime, principal: Principal, user: str = "ann") -> Night | None:
+    """What recall knows of a user's nights, brought anew."""
+    user_id = user_uuid(principal.space_id, user)
+    runtime.recall.forget(user_id, [])
+    return (await runtime.recall.sheets(principal, [user_id]))[user_id.bytes].night
+
+
+async def explained(caller: httpx.AsyncClient, users: str | Sequence[str], q: str, **more: Any) -> dict[str, Any]:
+    answer = await caller.post("/memory/recall", json={"user_id": users, "q": q, "explain": True} | more)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["degraded"] == []
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def by_nights(answer: dict[str, Any]) -> bool:
+    """Whether what nights have made had a share in the scores."""
+    shares = answer["explain"]["shares"].values()
+    return any({"importance", "summaries"} & share.keys() for share in shares)
+
+
+async def test_what_a_night_made_is_known_beside_the_candidates(
+    remember: Remember, owner: Connection, runtime: Runtime, principal: Principal
+) -> None:
+    ids = await nights(remember)
+    assert await night_of(runtime, principal) is None
+    await dream(runtime, owner)
+    made = await night_of(runtime, principal)
+    assert made is not None
+    # Beside those of the conversations, that of the whole day.
+    assert len(made.made) == TALKS + 1
+    assert made.talks.keys() == {None, *(f"c{n}" for n in range(TALKS))}
+    assert np.linalg.norm(made.vectors, axis=1) == pytest.approx(1, abs=1e-2)
+    assert made.made.tolist() == pytest.approx([clock.now().timestamp()] * (TALKS + 1), abs=60)
+    quoted = await rows(owner, "SELECT DISTINCT dst FROM memory_edge WHERE type = 'summary_of'")
+    assert made.quoted.keys() == {one.bytes for (one,) in quoted}
+    assert {str(one) for (one,) in quoted} <= set(ids)
+
+
+async def test_the_words_of_a_question_are_those_of_summaries(
+    remember: Remember, owner: Connection, runtime: Runtime, principal: Principal
+) -> None:
+    await nights(remember)
+    before = clock.now()
+    await dream(runtime, owner)
+    await night_of(runtime, principal)
+    query = RecallIn(user_id=["ann"], q="Which tulip survived the greenhouse?", tiers=["hot"])
+    question, arms, found, _ = await runtime.recall.gather(principal, query, Stopwatch())
+    sheets = await runtime.recall.sheets(principal, question.bounds.user_ids)
+    answer = told(sheets, arms, None)
+    assert answer is not None
+    matrix = answer.matrix(found.rows, np.zeros(len(found.rows), dtype=np.bool_))
+    assert matrix is not None
+    assert (matrix[:, 4] > 0).all()
+    assert told(sheets, arms, before) is None
+
+
+async def test_recall_ranks_by_nights_once_they_were_dreamt(
+    caller: httpx.AsyncClient, remember: Remember, owner: Connection, runtime: Runtime
+) -> None:
+    await nights(remember)
+    await nights(remember, "ben")
+    assert not by_nights(await explained(caller, "ann", "Where were tulips planted?"))
+    before = await explained(caller, "ben", "Where were tulips planted?")
+    await caller.patch("/memory/users/ben", json={"dream": False})
+    await dream(runtime, owner)
+    with clock.as_of(clock.now() + timedelta(seconds=2 * SECONDS)):
+        assert by_nights(await explained(caller, "ann", "Where were tulips planted?"))
+        assert by_nights(await explained(caller, "ann", "Where were tulips planted?", recipe="thorough"))
+        after = await explained(caller, "ben", "Where were tulips planted?")
+        assert not by_nights(after)
+        scores = [[(one["trace_id"], one["score"]) for one in answer["results"]] for answer in (before, after)]
+        assert scores[0] == scores[1]
+        assert by_nights(await explained(caller, ["ann", "ben"], "Where were tulips planted?"))
+        assert not by_nights(await explained(caller, "ann", "Where were tulips planted?", recipe="vector"))
+
+
+async def test_as_of_a_moment_before_the_night_it_has_no_share(
+    caller: httpx.AsyncClient, remember: Remember, owner: Connection, runtime: Runtime
+) -> None:
+    await nights(remember)
+    before = clock.now()
+    await dream(runtime, owner)
+    for moment, known in ((before, False), (clock.now(), True)):
+        answer = await explained(caller, "ann", "Where were tulips planted?", at=moment.isoformat())
+        assert len(answer["results"]) == 10
+        assert by_nights(answer) is known
+
+
+async def test_what_was_made_of_something_goes_with_it(
+    caller: httpx.AsyncClient, remember: Remember, owner: Connection, runtime: Runtime, principal: Principal
+) -> None:
+    await nights(remember)
+    await dream(runtime, owner)
+    made = await night_of(runtime, principal)
+    assert made is not None
+    query = (
+        "SELECT min(e.dst::text) FROM memory_edge e JOIN memory_trace t ON t.user_id = e.user_id AND t.id = e.dst"
+        " WHERE e.type = 'summary_of' GROUP BY t.conversation_id ORDER BY t.conversation_id LIMIT 2"
+    )
+    (forgotten,), (changed,) = await rows(owner, query)
+    scope = {"trace_id": forgotten}
+    assert (await caller.post("/memory/forget", json={"user_id": "ann", "scope": scope})).status_code == 200
+    left = await night_of(runtime, principal)
+    assert left is not None
+    assert "c0" not in left.talks
+    assert bytes.fromhex(forgotten.replace("-", "")) not in left.quoted
+    answer = await caller.patch(
+        f"/memory/traces/{changed}", params={"user_id": "ann"}, json={"content": "Nothing was planted."}
+    )
+    assert answer.status_code == 200, answer.text
+    await dream(runtime, owner)
+    anew = await night_of(runtime, principal)
+    assert anew is not None
+    assert anew.talks.keys() == made.talks.keys()
+    at, before = anew.place("c1", _last(anew, "c1")), made.place("c1", _last(made, "c1"))
+    assert set(anew.words[anew.of == at].tolist()) != set(made.words[made.of == before].tolist())
+
+
+def _last(night: Night, conversation: str) -> Any:
+    return night.talks[conversation][0][-1]
+
+
+async def test_nights_that_cannot_be_read_leave_recall_to_the_rest(
+    caller: httpx.AsyncClient, remember: Remember, owner: Connection, runtime: Runtime, api: Api,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    await nights(remember)
+    await dream(runtime, owner)
+    with monkeypatch.context() as patch:
+        patch.setattr(vars(api.app.state.recall)["_desk"], "_nights", b"SELECT cardinality(%b::uuid[]) / 0")
+        answer = await explained(caller, "ann", "Where were tulips planted?")
+        assert len(answer["results"]) == 10
+        assert not by_nights(answer)
+    # What could not be read is not kept: the next recall tries again.
+    assert by_nights(await explained(caller, "ann", "Where were tulips planted?"))
+
+
+async def test_nights_of_others_are_theirs(
+    remember: Remember, owner: Connection, runtime: Runtime, principal: Principal, api: Api
+) -> None:
+    await nights(remember)
+    await dream(runtime, owner)
+    assert await night_of(runtime, principal, "ben") is None
+    stranger = await runtime.keys.authenticate(await api.key("elsewhere"))
+    user_id = user_uuid(principal.space_id, "ann")
+    runtime.recall.forget(user_id, [])
+    # Row-level security lets nobody of another space see them, whosever id is named.
+    assert (await runtime.recall.sheets(stranger, [user_id]))[user_id.bytes].night is None
