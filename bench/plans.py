@@ -56,6 +56,9 @@ SMALL: Final = 900
 SMALLER, LARGER, MIDDLE, SMALLEST = range(4)
 """The users: what grows is measured between the first two."""
 
+NOBODY: Final = "Nobody here is searched by this plan: another is estimated to take less."
+"""By bits where few rows need many candidates: with a few thousand that depends on whose vectors are drawn."""
+
 NEVER: Final = datetime(1970, 1, 9, tzinfo=UTC)
 
 
@@ -185,24 +188,24 @@ async def _choice(user: User) -> Choice:
 
 
 def _explained(bench: Bench, service: Service, question: Question) -> dict[str, str]:
-    """Plan → what `reverie recall --explain` prints for a question that is answered by it.
+    """Plan → what `reverie recall --explain` prints for a question that is answered by it; NOBODY where none is.
 
     Raises:
-        CannotMeasure: it is answered by another.
+        CannotMeasure: it is answered by another plan, and not because that one is estimated to take less.
     """
     told = {}
-    for plan, user, setting in (
-        ("held", SMALLEST, {}),
-        ("exact", SMALLEST, {"MEMORY_HELD_MB": "0"}),
-        ("bits", LARGER, {"MEMORY_HNSW": "never"}),
-        ("hnsw", LARGER, {"MEMORY_HNSW": "always"}),
+    for plan, users, setting in (
+        ("held", (SMALLEST,), {}),
+        ("exact", (SMALLEST,), {"MEMORY_HELD_MB": "0"}),
+        ("bits", (LARGER, MIDDLE), {"MEMORY_HNSW": "never"}),
+        ("hnsw", (LARGER,), {"MEMORY_HNSW": "always"}),
     ):
         with api_beside(service, **setting) as beside:
             # Who asks for the first time is searched in PostgreSQL.
-            told[plan] = [_explain(beside, bench.user(user), question) for _ in range(2)][-1]
-    for plan, text in told.items():
-        if f"plan of the vectors: {plan}" not in text:
-            raise CannotMeasure(f"The question for the plan {plan} was answered by another:\n{text}")
+            printed = [[_explain(beside, bench.user(user), question) for _ in range(2)][-1] for user in users]
+        told[plan] = next((text for text in printed if f"plan of the vectors: {plan}" in text), NOBODY)
+        if told[plan] == NOBODY and plan != "bits":
+            raise CannotMeasure(f"The question for the plan {plan} was answered by another:\n{printed[0]}")
     return told
 
 
