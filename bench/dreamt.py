@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from bench import options
-from bench.asking import Answered, answered, difference, mean
+from bench.asking import METRICS, Answered, answered, difference, mean
 from bench.conversations import CATEGORIES
 from bench.gather import ALL, Gathered
 from bench.made import MADE
@@ -100,15 +100,16 @@ def _show(report: Report, collection: str, found: Mapping[str, Sequence[Answered
         report.rows.append(
             {"collection": collection, "nights": part, "questions": len(of[ALL])}
             | {"gain": gain, "low": low, "high": high, "lost": lost}
-            | {"R@10": {name: mean(answers, "R@10") for name, answers in of.items()}}
+            | {metric: {name: mean(answers, metric) for name, answers in of.items()} for metric in METRICS}
         )  # fmt: skip
+        first = difference(of[ALL], of[NOTHING], "MRR")
         table.append(
             [part, str(len(of[ALL])), f"{mean(of[NOTHING], 'R@10'):.3f}", f"{mean(of[ALL], 'R@10'):.3f}"]
-            + [f"{by:+.4f} [{least:+.3f},{most:+.3f}]" for by, least, most in ((gain, low, high), *lost.values())]
+            + [f"{by:+.4f} [{lo:+.3f},{hi:+.3f}]" for by, lo, hi in ((gain, low, high), first, *lost.values())]
         )  # fmt: skip
         if category is None or gains:
             report.bars += _bars(f"{collection}, {part}: R@10 more with nights", gain, low, high, category, gains=gains)
-    columns = [collection, "questions", "without", "with nights", "more"]
+    columns = [collection, "questions", "without", "with nights", "more", "MRR more"]
     columns += [f"lost, {name}" for name in LEFT_OUT if name != ALL]
     print_table(columns, table, "R@10 with what nights have made, and 95 % intervals")
 
