@@ -39,6 +39,7 @@ def told(
         kind,
         created_at,
         salience,
+        True,
         pinned,
         updated_at,
         False,

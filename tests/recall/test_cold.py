@@ -432,7 +432,7 @@ async def test_past_its_deadline_hot_and_warm_answer(store: Store, monkeypatch: 
 def _found(scores: dict[str, float], **more: Any) -> Found:
     keys = {name.encode().ljust(32, b"."): score for name, score in scores.items()}
     moment = datetime(2025, 1, 1)  # noqa: DTZ001 - only passed on
-    known = {key: Candidate(key, None, None, 9, "note", moment, 0.5, False, None, False, None) for key in keys}
+    known = {key: Candidate(key, None, None, 9, "note", moment, 0.5, False, False, None, False, None) for key in keys}
     return Found(keys, known, **more)
 
 

@@ -84,6 +84,7 @@ class Store:
                 list(KINDS)[n // 2 % len(KINDS)] if n % 2 else "note",
                 _happened(n),
                 float(np.float32(random.random())),
+                n % 5 == 0,
                 n % 7 == 0,
                 PAST if n % 11 == 0 else None,
                 bool(random.integers(2)),
@@ -96,15 +97,16 @@ class Store:
                 self.gone.add(one.key)
             traces.append(
                 (self.space_id, user, trace_id, one.kind, one.role, one.speaker, one.length, PAST,
-                 one.happened_at if n % 5 else None, one.salience, ids[n - 1] if n % 3 else None, one.asks,
-                 None if stands else PAST, one.pinned, one.updated_at, one.conversation)
+                 one.happened_at if n % 5 else None, one.salience, one.salience_given,
+                 ids[n - 1] if n % 3 else None, one.asks, None if stands else PAST, one.pinned,
+                 one.updated_at, one.conversation)
             )  # fmt: skip
         async with self.owner.cursor() as cursor:
             await cursor.executemany(
                 "INSERT INTO memory_trace (space_id, user_id, id, kind, language, role, speaker, length, created_at,"
                 " occurred_at, salience, salience_given, digest, vectors, follows, asks, deleted_at,"
                 " pinned, updated_at, conversation_id)"
-                " VALUES (%s, %s, %s, %s, 'english', %s, %s, %s, %s, %s, %s, false, 'd', true, %s, %s, %s, %s, %s, %s)",
+                " VALUES (%s, %s, %s, %s, 'english', %s, %s, %s, %s, %s, %s, %s, 'd', true, %s, %s, %s, %s, %s, %s)",
                 traces,
             )
             await cursor.execute(

@@ -110,7 +110,7 @@ def test_any_text_is_a_span_or_refused(value: object) -> None:
 
 
 def trace(n: int, **changes: Any) -> Candidate:
-    plain = Candidate(key_of(USER, UUID(int=n)), "user", None, 10, "turn", DAY, 0.5, False, None, False, None)
+    plain = Candidate(key_of(USER, UUID(int=n)), "user", None, 10, "turn", DAY, 0.5, False, False, None, False, None)
     return plain._replace(**changes)
 
 

@@ -29,7 +29,7 @@ def key(n: int) -> Key:
 
 
 def row(n: int, **changes: Any) -> Candidate:
-    return Candidate(key(n), "user", None, 100, "turn", DAY, 0.5, False, None, False, None)._replace(**changes)
+    return Candidate(key(n), "user", None, 100, "turn", DAY, 0.5, True, False, None, False, None)._replace(**changes)
 
 
 def arm(name: str, found: Mapping[int, float], most: float = 0.0, failed: str | None = None) -> Arm:

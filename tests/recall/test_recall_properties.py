@@ -37,7 +37,7 @@ bounds = st.builds(
 )
 candidates = st.builds(
     lambda trace, kind, happened: Candidate(
-        key_of(USER, trace), None, None, 1, kind, happened, 0.5, False, None, False, None
+        key_of(USER, trace), None, None, 1, kind, happened, 0.5, False, False, None, False, None
     ),
     ids,
     st.sampled_from([*KINDS]),

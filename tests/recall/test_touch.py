@@ -76,6 +76,19 @@ async def test_what_was_recalled_stands_before_its_equals(
             assert [one["salience"] for one in answer["results"]] == [0.5] * 3
 
 
+async def test_salience_moves_a_result_where_the_caller_gave_it_and_not_where_a_night_estimated_it(
+    caller: httpx.AsyncClient, user: str, settings: Settings
+) -> None:
+    ids = await alike(caller, user, 3)
+    await rows(settings, "UPDATE memory_trace SET salience = 0.95 WHERE id = %s RETURNING id", (ids[0],))
+    answer = await ask(caller, user)
+    assert order(answer)[0] == ids[-1]
+    assert answer["explain"]["effective"][ids[0]] == pytest.approx(0.95, abs=1e-3)
+    given = await caller.patch(f"/memory/traces/{ids[0]}", params={"user_id": user}, json={"salience": 0.95})
+    assert given.status_code == 200, given.text
+    assert order(await ask(caller, user))[0] == ids[0]
+
+
 async def test_what_is_old_stands_behind_and_pins_keep(
     caller: httpx.AsyncClient, user: str, settings: Settings
 ) -> None:

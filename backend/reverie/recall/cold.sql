@@ -24,7 +24,7 @@ CROSS JOIN (
 -- Which of what files hold stands and is cold now, with what fusion needs to know: neither forgotten, nor brought back,
 -- nor changed since that file was written, of which the digest names another one or is gone.
 SELECT uuid_send(c.user_id) || uuid_send(c.trace_id), uuid_send(c.segment_id),
-       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.pinned, t.updated_at, t.asks,
+       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.salience_given, t.pinned, t.updated_at, t.asks,
        uuid_send(t.user_id) || uuid_send(t.follows), t.conversation_id
 FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[]) AS c (user_id, trace_id, segment_id)
 CROSS JOIN LATERAL (

@@ -57,6 +57,7 @@ _TRACE: Final = np.dtype(
         ("length", ">i4"),
         ("happened", ">i8"),
         ("salience", ">f4"),
+        ("given", "?"),
         ("pinned", "?"),
         ("updated", ">i8"),
         ("asks", "?"),
@@ -218,14 +219,25 @@ def read(user_id: UUID, row: Row, model: Model, most: int) -> Held | None:
             kind,
             _EPOCH + timedelta(microseconds=happened),
             salience,
+            given,
             pinned,
             None if updated == _NOT else _EPOCH + timedelta(microseconds=updated),
             asks,
             None if follows == _NOBODY else user + follows,
             talk,
         )
-        for (trace_id, length, happened, salience, pinned, updated, asks, follows), kind, role, speaker, talk in zip(
-            rows.tolist(), kinds or (), roles or (), speakers or (), talks or (), strict=True
+        for (
+            trace_id,
+            length,
+            happened,
+            salience,
+            given,
+            pinned,
+            updated,
+            asks,
+            follows,
+        ), kind, role, speaker, talk in (
+            zip(rows.tolist(), kinds or (), roles or (), speakers or (), talks or (), strict=True)
         )
     }
     whose = [traces.get(ids[at : at + 16]) for at in range(0, len(ids), 16)]

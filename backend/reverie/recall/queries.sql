@@ -14,7 +14,7 @@ WITH near AS MATERIALIZED (
 nearest AS MATERIALIZED (SELECT * FROM near ORDER BY distance LIMIT %b)
 SELECT uuid_send(n.user_id) || uuid_send(n.trace_id), 1 - n.distance, n.head, n.piece, {fewest},
        (SELECT coalesce(sum(traces), 0)::bigint FROM memory_user WHERE user_id = ANY(%b)),
-       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.pinned, t.updated_at, t.asks,
+       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.salience_given, t.pinned, t.updated_at, t.asks,
        uuid_send(t.user_id) || uuid_send(t.follows), t.conversation_id
 FROM nearest n
 LEFT JOIN LATERAL (
@@ -30,7 +30,7 @@ UNION ALL
 SELECT string_agg(uuid_send(w.user_id) || uuid_send(w.trace_id) || int2send(w.head) || int4send(w.piece) || w.codes
                   || varbit_send(w.bits), ''::bytea),
        NULL, NULL, NULL, NULL, (SELECT coalesce(sum(traces), 0)::bigint FROM memory_user WHERE user_id = ANY(%b)),
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM (
 {parts}
 ) w
@@ -131,7 +131,7 @@ CROSS JOIN LATERAL (
 {codes}
 CROSS JOIN LATERAL (
     SELECT string_agg(uuid_send(t.id) || int4send(t.length) || timestamptz_send(t.happened_at) || float4send(t.salience)
-                      || boolsend(t.pinned) || timestamptz_send(coalesce(t.updated_at, '-infinity')) || boolsend(t.asks)
+                      || boolsend(t.salience_given) || boolsend(t.pinned) || timestamptz_send(coalesce(t.updated_at, '-infinity')) || boolsend(t.asks)
                       || coalesce(uuid_send(t.follows), decode(repeat('00', 16), 'hex')),
                       ''::bytea) AS traces,
            array_agg(t.kind) AS kinds, array_agg(t.role) AS roles, array_agg(t.speaker) AS speakers,
@@ -224,7 +224,7 @@ phrase AS (
     ) AS p
 )
 SELECT uuid_send(r.user_id) || uuid_send(r.trace_id), r.score, r.idf_mass, r.matched, r.phrases, w.stale, m.keys,
-       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.pinned, t.updated_at, t.asks,
+       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.salience_given, t.pinned, t.updated_at, t.asks,
        uuid_send(t.user_id) || uuid_send(t.follows), t.conversation_id
 FROM whose w
 CROSS JOIN meant m
@@ -332,7 +332,7 @@ WHERE user_id = ANY(%b) AND deleted_at IS NULL {clauses}
 -- name: candidates
 -- What fusion needs to know of traces that came another way than by an arm above; of cold ones where they are wanted.
 SELECT uuid_send(c.user_id) || uuid_send(c.trace_id),
-       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.pinned, t.updated_at, t.asks,
+       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.salience_given, t.pinned, t.updated_at, t.asks,
        uuid_send(t.user_id) || uuid_send(t.follows), t.conversation_id
 FROM unnest(%b::uuid[], %b::uuid[]) AS c (user_id, trace_id)
 CROSS JOIN LATERAL (
@@ -346,7 +346,7 @@ WHERE t.id = c.trace_id AND t.deleted_at IS NULL AND (t.updated_at < %b::timesta
 -- name: known_of_warm
 -- What fusion needs to know of traces whose warm rows were found: their text is here, or was a moment ago.
 SELECT uuid_send(c.user_id) || uuid_send(c.trace_id),
-       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.pinned, t.updated_at, t.asks,
+       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.salience_given, t.pinned, t.updated_at, t.asks,
        uuid_send(t.user_id) || uuid_send(t.follows), t.conversation_id
 FROM unnest(%b::uuid[], %b::uuid[]) AS c (user_id, trace_id)
 CROSS JOIN LATERAL (
@@ -486,7 +486,7 @@ reached AS MATERIALIZED (
     SELECT DISTINCT ON (user_id, id) * FROM walk WHERE hops > 0 ORDER BY user_id, id, weight DESC, hops, src, dst
 )
 SELECT uuid_send(r.user_id) || uuid_send(r.id), r.weight, r.user_id, r.src, r.dst, r.type, r.link, r.hops,
-       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.pinned, t.updated_at, t.asks,
+       t.role, t.speaker, t.length, t.kind, t.happened_at, t.salience, t.salience_given, t.pinned, t.updated_at, t.asks,
        uuid_send(t.user_id) || uuid_send(t.follows), t.conversation_id
 FROM reached r
 CROSS JOIN LATERAL (

@@ -17,6 +17,7 @@ from reverie.recall.ranker import shares as ranker_shares
 from reverie.recall.scales import rank, standardised
 from reverie.recall.strengths import Strengths
 from reverie.recall.types import Key, Scored
+from reverie.text.salience import NEUTRAL
 
 LEAST_POOL: Final = 10
 """With fewer candidates fixed weights decide: the rankers have learned from a hundred at a time, and to them the best
@@ -100,7 +101,10 @@ class Ranking:
     def _with_priors(self, places: Places, learned: dict[str, Column]) -> dict[str, Column]:
         score = sum(learned.values(), np.zeros(len(places)))
         rows = self._found.rows
-        salience = self._strengths.of([rows[place] for place in places.tolist()])
+        chosen = [rows[place] for place in places.tolist()]
+        # What a night has estimated is for the ranker of the night to weigh: as a prior it makes others find less.
+        own = np.array([one.salience if one.salience_given else NEUTRAL for one in chosen], dtype=np.float64)
+        salience = self._strengths.of(chosen, own)
         doubt = score * (1 - score)
         return learned | {"salience": SALIENCE * (2 * salience - 1) * doubt}
 

@@ -75,8 +75,8 @@ class Strengths:
     sheets: Sheets
     moment: float
 
-    def of(self, rows: Sequence[Candidate]) -> Column:
-        """The effective salience of candidates."""
+    def of(self, rows: Sequence[Candidate], own: Column | None = None) -> Column:
+        """The effective salience of candidates. ``own``: what it is made of, in place of what each has."""
         # When each was remembered, as the first six bytes of its id tell.
         last = (np.frombuffer(b"".join([one.key[16:24] for one in rows]), dtype=">u8") >> 16) / 1000
         recalls, half_lives = np.zeros(len(rows)), np.full(len(rows), math.inf)
@@ -94,7 +94,7 @@ class Strengths:
                     recalls[place], last[place] = count, max(last[place], recalled)
             if not one.pinned:
                 half_lives[place] = sheet.lives.get(one.kind, math.inf)
-        salience = np.array([one.salience for one in rows], dtype=np.float64)
+        salience = np.array([one.salience for one in rows], dtype=np.float64) if own is None else own
         return effective(salience, half_lives, (self.moment - last) / _DAY, recalls)
 
 

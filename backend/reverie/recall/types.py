@@ -111,6 +111,7 @@ class Arm:
 class Candidate(NamedTuple):
     """A trace that an arm found, with what fusion needs to know of it; ``length`` in characters.
 
+    ``salience_given``: whether the caller gave its salience; else it is the middle, or what a night has estimated.
     ``asks``: whether a question mark stands in it; ``follows``: the trace before it in its ``conversation``. By
     ``pinned`` and ``updated_at`` it is told what time has left of its salience (recall/strengths.py).
 
@@ -124,6 +125,7 @@ class Candidate(NamedTuple):
     kind: str
     happened_at: datetime
     salience: float
+    salience_given: bool
     pinned: bool
     updated_at: datetime | None
     asks: bool
