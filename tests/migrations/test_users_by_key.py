@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from threading import Barrier
+from threading import Barrier, BrokenBarrierError
 from uuid import UUID, uuid4
 
 import psycopg
@@ -22,10 +22,17 @@ def failures(url: str) -> int:
 
     def write() -> int:
         failed = 0
-        with psycopg.connect(url, autocommit=True) as connection:
-            for user in users:
-                barrier.wait(60)
-                failed += not _raised(connection, user)
+        try:
+            with psycopg.connect(url, autocommit=True) as connection:
+                for user in users:
+                    barrier.wait(60)
+                    failed += not _raised(connection, user)
+        except BrokenBarrierError:
+            # Another has failed, and says how.
+            return failed
+        except BaseException:
+            barrier.abort()
+            raise
         return failed
 
     with ThreadPoolExecutor(CALLERS) as pool:
@@ -35,7 +42,7 @@ def failures(url: str) -> int:
 def _raised(connection: "psycopg.Connection[tuple[object, ...]]", user: UUID) -> bool:
     try:
         connection.execute(SQL["raise_version"], (spine.SPACE, user, str(user), 1, MOMENT, MOMENT), prepare=True)
-    except psycopg.errors.UniqueViolation:
+    except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected):
         return False
     return True
 
