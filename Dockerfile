@@ -16,6 +16,7 @@ COPY backend backend
 RUN /opt/reverie/bin/pip install --no-deps --no-build-isolation --editable . \
     && /opt/reverie/bin/python -m compileall -q backend alembic
 COPY deploy/health.py deploy/
+COPY scripts/migrate_episodes_to_memory.py scripts/
 
 FROM python:${PYTHON}
 LABEL org.opencontainers.image.title="Reverie" \

@@ -86,6 +86,21 @@ class Client:
         if any(one["status"] != "stored" or one["vectors"] != "stored" for one in outcomes):
             raise CannotMeasure(f"The service did not store everything with its vectors: {answer.text}")
 
+    def suggest(self, user: str, note: dict[str, Any], k: int) -> dict[str, Any]:
+        """POST /memory/remember of one note with ``k`` suggestions: what is answered of it.
+
+        Raises:
+            CannotMeasure: it was not stored before the answer, or not everything was looked at.
+        """
+        query = f"?suggest={k}" if k else ""
+        answer = self._http.post(f"/memory/remember{query}", orjson.dumps({"user_id": user, "traces": [note]}))
+        _check(answer, 201)
+        found = orjson.loads(answer.content)
+        if found["degraded"] or found["traces"][0]["vectors"] != "stored":
+            raise CannotMeasure(f"The service did not store a note with all of it: {answer.text}")
+        made: dict[str, Any] = found["traces"][0]
+        return made
+
     def remember_words(self, user: str, contents: Sequence[str]) -> None:
         """POST /memory/remember of English texts that get no vectors: their salience is too low.
 

@@ -19,12 +19,17 @@ from reverie.core.telemetry import Requests, configure_logging
 from reverie.dream import routes as dream
 from reverie.embedding.protocol import Embedder
 from reverie.exporting import routes as exporting
+from reverie.following import Counted, Turnstile, following
 from reverie.forgetting import routes as forgetting
+from reverie.graph import routes as graph
 from reverie.memories import routes as memories
 from reverie.operations import routes as operations
+from reverie.profile import routes as profile
 from reverie.recall import routes as recall
+from reverie.relating import routes as relating
 from reverie.retention import routes as retention
-from reverie.runtime import open_runtime
+from reverie.runtime import Runtime
+from reverie.settings import routes as settings_routes
 from reverie.status import routes as status
 from reverie.status.overview import Overview
 from reverie.status.service import StatusService
@@ -33,39 +38,20 @@ from reverie.tiers import routes as tiers
 
 ROUTERS = (
     # Before the routes of a user's own name, which may end in anything.
-    exporting.router, status.router, memories.router, recall.router, forgetting.router, dream.router, tiers.router,
-    operations.router, retention.router, auth.router, status.watch,
+    exporting.router, profile.router, status.router, memories.router, recall.router, relating.router, forgetting.router,
+    dream.router, graph.router, tiers.router, operations.router, retention.router, settings_routes.router, auth.router,
+    status.watch,
 )  # fmt: skip
 
 
 def create_app(settings: Settings | None = None, embedder: Embedder | None = None) -> FastAPI:
     """The application; every path stands at the root and under ``/v1``. ``embedder``, if given, is used as it is."""
-    chosen, metrics = settings or load_settings(), Metrics()
+    chosen, metrics, turnstile = settings or load_settings(), Metrics(), Turnstile()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         configure_logging(chosen.reverie_log_level)
-        async with open_runtime(chosen, embedder, metrics) as runtime:
-            app.state.database = runtime.database
-            app.state.keys = runtime.keys
-            app.state.memories = runtime.memories
-            app.state.recall = runtime.recall
-            app.state.forgetting = runtime.forgetting
-            app.state.receipts = runtime.receipts
-            app.state.retention = runtime.retention
-            app.state.exporting = runtime.exporting
-            app.state.operations = runtime.operations
-            app.state.tiers = runtime.tier_overview
-            app.state.thaws = runtime.thaws
-            app.state.users = runtime.users
-            app.state.pins = runtime.pins
-            app.state.merges = runtime.merges
-            app.state.dreams = runtime.dream_service
-            app.state.status = StatusService(runtime.database, runtime.redis, runtime.encoder, runtime.model)
-            app.state.overview = Overview(
-                app.state.status, runtime.database, runtime.redis, runtime.encoder, runtime.model, metrics
-            )
-            _settle()
+        async with following(chosen, embedder, metrics, turnstile, lambda runtime: _go_over(app, runtime)):
             # Beside the first requests: it takes a second of a core, and few questions need it.
             warming = asyncio.create_task(asyncio.to_thread(dates.warm))
             async with metrics.kept():
@@ -88,6 +74,7 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
     app.add_middleware(Admission, gate=app.state.gate)
     app.add_middleware(SizeLimit, limit=chosen.reverie_max_body_bytes)
     app.add_middleware(Heads)
+    app.add_middleware(Counted, turnstile=turnstile)
     install_error_handlers(app)
     # Looked through in this order: first the one that is asked most.
     for router in sorted(ROUTERS, key=lambda one: one is not recall.router):
@@ -100,8 +87,37 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
     return app
 
 
+def _go_over(app: FastAPI, runtime: Runtime) -> None:
+    """Has requests work with these parts from now on, in one step of the event loop."""
+    state, metrics = app.state, app.state.metrics
+    state.database = runtime.database
+    state.keys = runtime.keys
+    state.memories = runtime.memories
+    state.recall = runtime.recall
+    state.forgetting = runtime.forgetting
+    state.receipts = runtime.receipts
+    state.retention = runtime.retention
+    state.exporting = runtime.exporting
+    state.operations = runtime.operations
+    state.tiers = runtime.tier_overview
+    state.thaws = runtime.thaws
+    state.users = runtime.users
+    state.pins = runtime.pins
+    state.merges = runtime.merges
+    state.relating = runtime.relating
+    state.edges = runtime.edges
+    state.dreams = runtime.dream_service
+    state.profiles = runtime.profiles
+    state.graph = runtime.graph
+    state.ai_settings = runtime.ai_settings
+    state.status = StatusService(runtime.database, runtime.redis, runtime.encoder, runtime.model)
+    state.overview = Overview(state.status, runtime.database, runtime.redis, runtime.encoder, runtime.model, metrics)
+    _settle()
+
+
 def _settle() -> None:
     """Takes what the start has made out of the garbage collector's sight: it took a fifth of the time of a recall."""
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)

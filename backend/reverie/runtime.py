@@ -29,6 +29,9 @@ from reverie.forgetting.erasing import Eraser
 from reverie.forgetting.receipts import ReceiptService
 from reverie.forgetting.repository import FORGET
 from reverie.forgetting.service import ForgettingService
+from reverie.graph.mirror import Mirroring
+from reverie.graph.neo4j import Neo4j, Neo4jGraph
+from reverie.graph.service import GraphService
 from reverie.language.service import Language
 from reverie.memories.access import AccessCounts
 from reverie.memories.cold import ColdTraces
@@ -42,10 +45,20 @@ from reverie.memories.tombstones import Tombstones
 from reverie.memories.users import UserService
 from reverie.objects.store import open_objects
 from reverie.operations.service import OperationService
+from reverie.profile.service import ProfileService
 from reverie.recall.pipeline import RecallService
 from reverie.recall.ranker import load_rankers
+from reverie.reembedding.jobs import Reembedder
+from reverie.reembedding.service import ReembeddingService
+from reverie.relating.edges import EdgeService
+from reverie.relating.service import RelatingService
 from reverie.retention.pruning import PRUNE
 from reverie.retention.service import RetentionService
+from reverie.settings import repository as saved
+from reverie.settings.force import InForce, choose
+from reverie.settings.overlay import overlaid
+from reverie.settings.sealing import Sealing
+from reverie.settings.service import REEMBED, AiSettingsService
 from reverie.tiers.overview import TierOverview
 from reverie.tiers.repository import active_model
 from reverie.tiers.runs import TierRuns
@@ -61,6 +74,7 @@ class Runtime:
 
     settings: Settings
     metrics: Metrics
+    sources: Sources
     database: Database
     redis: Redis
     bell: Bell
@@ -84,29 +98,54 @@ class Runtime:
     users: UserService
     pins: PinService
     merges: MergeService
+    profiles: ProfileService
+    relating: RelatingService
+    edges: EdgeService
+    graph: GraphService
+    mirroring: Mirroring | None
     tier_overview: TierOverview
     thaws: ThawService
+    ai_settings: AiSettingsService
+
+    @property
+    def in_force(self) -> InForce:
+        """The settings that the parts were opened with."""
+        return self.ai_settings.in_force
 
 
 @asynccontextmanager
 async def open_runtime(
-    settings: Settings, embedder: Embedder | None = None, metrics: Metrics | None = None
+    settings: Settings,
+    embedder: Embedder | None = None,
+    metrics: Metrics | None = None,
+    before: InForce | None = None,
 ) -> AsyncIterator[Runtime]:
     """Opens every part, checks that they fit together, and closes them in the reverse order.
 
-    ``embedder`` stands in for the one that the settings name; ``metrics`` are where the parts count.
+    What an admin has saved in the store goes before the settings.
+
+    Args:
+        settings: those of the environment.
+        embedder: stands in for the one that the settings name.
+        metrics: where the parts count.
+        before: what a running process works with that goes over to what was saved since.
 
     Raises:
         StartError: a part is missing, too old, or does not fit the settings; one sentence says what to do.
     """
+    base = settings
     database, redis = Database(settings), Redis(settings)
     bell = Bell(settings, redis)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(redis.close)
         stack.push_async_callback(bell.close)
-        # The schema is checked while the model is loaded: each takes a noticeable part of the start.
-        loading = asyncio.to_thread(build_embedder, settings) if embedder is None else _given(embedder)
-        loaded, _ = await asyncio.gather(loading, asyncio.to_thread(check, database.url))
+        await asyncio.to_thread(check, database.url)
+        secret = Secret.of(base)
+        sealing = Sealing(secret)
+        in_force, fitting = await _chosen(base, database, sealing, before)
+        settings = in_force.settings
+        given = fitting or embedder
+        loaded = given if given is not None else await asyncio.to_thread(build_embedder, settings)
         name, dim, precision = await asyncio.to_thread(_identity, settings, loaded)
         rankers = await asyncio.to_thread(load_rankers, settings)
         metrics = metrics or Metrics()
@@ -117,7 +156,8 @@ async def open_runtime(
         model = await _model(settings, database, (name, dim, precision))
         await database.open(model.id)
         stack.push_async_callback(database.close)
-        secret = Secret.of(settings)
+        if in_force.active is None:
+            in_force.active = model.id
         await check_secret(database, secret, settings.reverie_secret_lost)
         encoder = Encoder(loaded, dim, metrics).start()
         stack.push_async_callback(encoder.close)
@@ -132,16 +172,19 @@ async def open_runtime(
         memories = MemoryService(settings, database, encoder, model, focus, bell, tiers.make_partitions, cold)
         recall = RecallService(settings, database, encoder, model, focus, metrics, rankers, reranking, cold, counts)
         stack.callback(recall.close)
-        forgetting = ForgettingService(database, focus, bell, Tombstones(secret), cold, counts, recall)
+        mirror = None
+        if settings.graph_backend == "neo4j":
+            mirror = Neo4j.of(settings)
+            stack.push_async_callback(mirror.close)
+        forgetting = ForgettingService(database, focus, bell, Tombstones(secret), cold, counts, recall, mirror)
         eraser = Eraser(database, focus, cold, counts)
-        metrics.follow(
-            Sources(
-                pool=database.statistics,
-                redis=lambda: redis.failures,
-                questions=lambda: encoder.queued_questions,
-                documents=lambda: encoder.queued_documents,
-            )
+        sources = Sources(
+            pool=database.statistics,
+            redis=lambda: redis.failures,
+            questions=lambda: encoder.queued_questions,
+            documents=lambda: encoder.queued_documents,
         )
+        metrics.follow(sources)
         thaws = ThawService(database, bell, cold, model, settings.memory_thaw_days)
         retention = RetentionService(settings, database, bell, forgetting.forget_traces)
         runs = TierRuns(settings, database, steps_of(settings, cold))
@@ -156,9 +199,11 @@ async def open_runtime(
             language_model_of=language.of_night,
         )
         dream_service = DreamService(settings, database, bell, stages.names)
+        reembedder = Reembedder(base, database, ReembeddingService(database, tiers, settings.heads), sealing)
         yield Runtime(
             settings=settings,
             metrics=metrics,
+            sources=sources,
             database=database,
             redis=redis,
             bell=bell,
@@ -177,6 +222,7 @@ async def open_runtime(
                     FORGET: eraser.erase,
                     CONSOLIDATE: dreams.consolidate,
                     UNDO: dream_service.undo,
+                    REEMBED: reembedder.reembed,
                 },
             ),
             memories=memories,
@@ -185,7 +231,7 @@ async def open_runtime(
             recall=recall,
             forgetting=forgetting,
             eraser=eraser,
-            receipts=ReceiptService(database, focus, cold, counts),
+            receipts=ReceiptService(database, focus, cold, counts, mirror),
             retention=retention,
             exporting=ExportService(database, focus, cold),
             tiers=tiers,
@@ -195,8 +241,14 @@ async def open_runtime(
             users=UserService(database),
             pins=PinService(database, memories),
             merges=MergeService(database),
+            profiles=ProfileService(settings, database, cold),
+            relating=RelatingService(settings, database, model, recall.indexes, memories),
+            edges=EdgeService(database),
+            graph=GraphService(database, Neo4jGraph(mirror) if mirror else None),
+            mirroring=Mirroring(database, mirror) if mirror else None,
             tier_overview=TierOverview(settings, database, cold.objects),
             thaws=thaws,
+            ai_settings=AiSettingsService(in_force, database, bell, sealing),
         )
 
 
@@ -218,9 +270,11 @@ async def open_dreams(settings: Settings) -> AsyncIterator[DreamRuns]:
         stack.push_async_callback(database.close)
         async with database.maintenance() as connection:
             model = await active_model(connection)
+            newest = (await saved.standing(connection)).newest
         if model is None:
             raise NotFound("Nothing was remembered in this store yet.")
         secret = Secret.of(settings)
+        settings = overlaid(settings, newest, Sealing(secret))
         await check_secret(database, secret, settings.reverie_secret_lost)
         language = Language.of(settings)
         stack.push_async_callback(language.close)
@@ -256,5 +310,10 @@ async def _model(settings: Settings, database: Database, identity: tuple[str, in
         raise StartError(unreachable(error)) from error
 
 
-async def _given(embedder: Embedder) -> Embedder:
-    return embedder
+async def _chosen(
+    base: Settings, database: Database, sealing: Sealing, before: InForce | None
+) -> tuple[InForce, Embedder | None]:
+    try:
+        return await choose(base, database, sealing, before)
+    except psycopg.OperationalError as error:
+        raise StartError(unreachable(error)) from error

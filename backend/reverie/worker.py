@@ -22,11 +22,14 @@ from redis.exceptions import RedisError
 from reverie.core import clock
 from reverie.core.config import Settings
 from reverie.core.idempotency import delete_old_keys
+from reverie.core.metrics import Metrics
 from reverie.core.outages import PASSING
 from reverie.core.queue import HEARTBEAT, HEARTBEAT_SECONDS, QUEUE, RUN_OPERATION, arq_redis, deserialize, serialize
 from reverie.core.telemetry import configure_logging, reason
+from reverie.following import Held, opened, successor
+from reverie.graph.neo4j import MirrorTrouble
 from reverie.recall.lexical import count_due
-from reverie.runtime import Runtime, open_runtime
+from reverie.runtime import Runtime
 
 SWEEP_SECONDS = 2.0
 SWEEPS = 4
@@ -91,6 +94,16 @@ async def dream(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa
     await runtime.dreams.nightly()
 
 
+async def mirror(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - arq's signature
+    """Brings the mirror of the graph up to date, where there is one; returns at once while another does."""
+    runtime: Runtime = ctx["runtime"]
+    if runtime.mirroring is not None:
+        try:
+            await runtime.mirroring.run()
+        except MirrorTrouble as trouble:
+            log.warning("mirror left", reason=str(trouble))
+
+
 class WorkerSettings:
     """What ``reverie worker`` gives to arq; the ``arq`` command would find no runtime for it.
 
@@ -102,6 +115,7 @@ class WorkerSettings:
         cron(keep_house, minute=_MINUTES, run_at_startup=True, max_tries=1, keep_result=0),
         cron(prune, minute={17}, max_tries=1, keep_result=0),
         cron(build_indexes, minute=_MINUTES, run_at_startup=True, max_tries=1, keep_result=0, timeout=BUILD_SECONDS),
+        cron(mirror, run_at_startup=True, max_tries=1, keep_result=0, timeout=BUILD_SECONDS),
         cron(dream, minute=_MINUTES, max_tries=1, keep_result=0, timeout=BUILD_SECONDS),
     ]
 
@@ -118,25 +132,50 @@ def main(settings: Settings) -> None:
 
 
 async def serve(settings: Settings) -> bool:
-    """The worker in a running event loop. True when the process was told to end, False when a part of it ended."""
+    """The worker in a running event loop. True when the process was told to end, False when a part of it ended.
+
+    When other settings are saved, or the store goes over to another embedding model, it goes on with other parts.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, _tell, stop, name)
-    async with open_runtime(settings) as runtime:
-        with ExitStack() as open_parts:
-            if settings.reverie_worker_metrics_port is not None:
-                serving = runtime.metrics.served(settings.reverie_host, settings.reverie_worker_metrics_port)
-                open_parts.enter_context(serving)
-            return await _work(runtime, stop)
+    metrics = Metrics()
+    held = await opened(settings, None, metrics)
+    with ExitStack() as open_parts:
+        if settings.reverie_worker_metrics_port is not None:
+            open_parts.enter_context(metrics.served(settings.reverie_host, settings.reverie_worker_metrics_port))
+        while True:
+            following = asyncio.create_task(successor(held.runtime, settings, None, metrics), name="successor")
+            try:
+                told = await _work(held.runtime, stop, following)
+            finally:
+                try:
+                    later = await _ended(following)
+                finally:
+                    await held.stack.aclose()
+            if later is None:
+                return told
+            held = later
 
 
-async def _work(runtime: Runtime, stop: asyncio.Event) -> bool:
-    """Runs the parts until one ends or ``stop`` is set; whether it was that."""
+async def _ended(following: "asyncio.Task[Held]") -> Held | None:
+    """What comes after the parts that have ended, if that was why; else nothing of it is left open."""
+    if following.done() and not following.cancelled() and following.exception() is None:
+        return following.result()
+    following.cancel()
+    with suppress(asyncio.CancelledError):
+        late = await following
+        await late.stack.aclose()
+    return None
+
+
+async def _work(runtime: Runtime, stop: asyncio.Event, following: "asyncio.Task[Held]") -> bool:
+    """Runs the parts until one ends, others are ``following`` or ``stop`` is set; whether it was that."""
     told = asyncio.create_task(stop.wait())
     parts = [asyncio.create_task(part(runtime), name=part.__name__.strip("_")) for part in (_sweep, _listen)]
-    ended, _ = await asyncio.wait([told, *parts], return_when=asyncio.FIRST_COMPLETED)
-    for part in ended - {told}:
+    ended, _ = await asyncio.wait([told, following, *parts], return_when=asyncio.FIRST_COMPLETED)
+    for part in ended - {told, following}:
         error = None if part.cancelled() else part.exception()
         log.error("worker part ended", part=part.get_name(), error=type(error).__name__, exc_info=error)
     left, end = {told, *parts}, time.monotonic() + runtime.settings.reverie_grace_seconds

@@ -14,6 +14,7 @@ from reverie.core.config import Settings
 
 SCOPES = ("read", "write", "admin")
 SOME_ID = "01a1fdfa-b7f8-7001-bc25-f89c93b560db"
+OTHER_ID = "01a20207-2b1e-7000-9d0c-5e0f5a3c7b22"
 
 ROUTES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("read", "GET", "/memory/recall", {"params": {"user_id": "u", "q": "x"}}),
@@ -31,10 +32,19 @@ ROUTES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("write", "DELETE", f"/memory/traces/{SOME_ID}", {"params": {"user_id": "u"}}),
     ("write", "POST", f"/memory/traces/{SOME_ID}/pin", {"params": {"user_id": "u"}}),
     ("write", "DELETE", f"/memory/traces/{SOME_ID}/pin", {"params": {"user_id": "u"}}),
+    ("read", "GET", f"/memory/traces/{SOME_ID}/related", {"params": {"user_id": "u"}}),
+    ("write", "DELETE", f"/memory/traces/{SOME_ID}/related", {"params": {"user_id": "u", "other_id": OTHER_ID}}),
+    ("write", "POST", f"/memory/traces/{SOME_ID}/related", {"params": {"user_id": "u", "other_id": OTHER_ID}}),
+    ("read", "GET", "/memory/edges", {"params": {"user_id": "u"}}),
+    ("write", "POST", "/memory/edges", {"json": {"user_id": "u", "src": SOME_ID, "dst": OTHER_ID, "type": "x"}}),
+    ("write", "DELETE", "/memory/edges", {"params": {"user_id": "u", "src": SOME_ID, "dst": OTHER_ID, "type": "x"}}),
     ("write", "POST", f"/memory/entities/{SOME_ID}/merge", {"json": {"user_id": "u", "into": SOME_ID}}),
     ("write", "POST", f"/memory/entities/{SOME_ID}/split", {"json": {"user_id": "u", "names": ["x"]}}),
+    ("read", "GET", "/memory/graph", {"params": {"user_id": "u"}}),
+    ("read", "GET", "/memory/graph/path", {"params": {"user_id": "u", "from": "a", "to": "b"}}),
     ("write", "POST", "/memory/thaw", {"json": {"user_id": "u", "scope": {"all": True}}}),
     ("read", "GET", f"/memory/users/{SOME_ID}", {}),
+    ("read", "GET", f"/memory/users/{SOME_ID}/profile", {}),
     ("write", "PATCH", f"/memory/users/{SOME_ID}", {"json": {"dream": True}}),
     ("admin", "POST", "/memory/consolidate", {"json": {}}),
     ("read", "GET", "/dreams", {}),
@@ -46,6 +56,11 @@ ROUTES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("admin", "GET", "/settings/retention", {}),
     ("admin", "PUT", "/settings/retention", {"json": {"dry_run": True}}),
     ("admin", "POST", "/settings/retention/run", {"json": {"dry_run": True}}),
+    ("admin", "GET", "/settings/ai", {}),
+    ("admin", "PUT", "/settings/ai", {"json": {"version": 0}}),
+    ("admin", "POST", "/settings/ai/test", {"json": {"language_model": {"url": "", "model": ""}}}),
+    ("admin", "GET", "/settings/ai/history", {}),
+    ("admin", "POST", "/settings/ai/restore", {"json": {"version": 1}}),
     ("admin", "GET", "/admin/status", {}),
     ("admin", "GET", "/metrics", {}),
     ("admin", "GET", "/keys", {}),
@@ -68,7 +83,7 @@ def test_every_route_is_in_the_table(api: Api) -> None:
 
 @pytest.mark.parametrize("given", SCOPES)
 async def test_a_key_opens_what_its_scope_says(api: Api, given: str) -> None:
-    client = await api.caller("scopes", [given])
+    client = await api.caller(scopes=[given])
     for prefix in ("", "/v1"):
         for needed, method, path, request in ROUTES:
             answer = await client.request(method, prefix + path, **request)

@@ -132,6 +132,13 @@ access AS (
 ),
 name AS (
     INSERT INTO entity_name (space_id, user_id, hash, entity_id) SELECT space_id, user_id, 'h', id FROM one
+),
+dismissal AS (
+    INSERT INTO memory_dismissal (space_id, user_id, trace_id, other_id, created_at)
+    SELECT o.space_id, o.user_id, o.id, n.id, now()
+    FROM one o JOIN LATERAL (
+        SELECT t.id FROM memory_trace t WHERE t.user_id = o.user_id AND t.id > o.id ORDER BY t.id LIMIT 1
+    ) n ON true
 )
 SELECT id FROM run
 """
@@ -140,10 +147,11 @@ SELECT id FROM run
 
 async def furnish(api: Api, owner: "psycopg.Connection[tuple[Any, ...]]", client: redis.Redis) -> House:
     """Fills two spaces."""
-    ours = await furnish_person(api, "ours", "Our password is marzipan.")
+    # Whose admins keep the settings of the whole store.
+    ours = await furnish_person(api, "default", "Our password is marzipan.")
     theirs = await furnish_person(api, "theirs", "Their password is gingerbread.")
     owner.execute(_OF_COLD)
-    poor = {scope: await api.caller("ours", [scope]) for scope in ("read", "write")}
+    poor = {scope: await api.caller("default", [scope]) for scope in ("read", "write")}
     return House(api, owner, client, ours, theirs, poor)
 
 
@@ -233,6 +241,9 @@ def _dream(person: Person) -> dict[str, str]:
     return {"dream_id": person.dream_id}
 
 
+NOBODYS, ANOTHER = "01a20207-2b1e-7000-9d0c-5e0f5a3c7b21", "01a20207-2b1e-7000-9d0c-5e0f5a3c7b22"
+"""Ids of no trace."""
+
 ROUTES = [
     Route("GET", "/health/live", None),
     Route("GET", "/health/ready", None),
@@ -252,6 +263,38 @@ ROUTES = [
     Route("DELETE", "/memory/traces/{trace_id}", "write", _trace, {"user_id": USER}),
     Route("POST", "/memory/traces/{trace_id}/pin", "write", _trace, {"user_id": USER}),
     Route("DELETE", "/memory/traces/{trace_id}/pin", "write", _trace, {"user_id": USER}),
+    Route("GET", "/memory/traces/{trace_id}/related", "read", _trace, {"user_id": USER}),
+    Route(
+        "DELETE",
+        "/memory/traces/{trace_id}/related",
+        "write",
+        _trace,
+        {"user_id": USER, "other_id": NOBODYS},
+        also=(404,),
+    ),
+    Route(
+        "POST",
+        "/memory/traces/{trace_id}/related",
+        "write",
+        _trace,
+        {"user_id": USER, "other_id": NOBODYS},
+        also=(404,),
+    ),
+    Route("GET", "/memory/edges", "read", params={"user_id": USER}),
+    Route(
+        "POST",
+        "/memory/edges",
+        "write",
+        json={"user_id": USER, "src": NOBODYS, "dst": ANOTHER, "type": "relates_to"},
+        also=(404,),
+    ),
+    Route(
+        "DELETE",
+        "/memory/edges",
+        "write",
+        params={"user_id": USER, "src": NOBODYS, "dst": ANOTHER, "type": "relates_to"},
+        also=(404,),
+    ),
     Route(
         "POST",
         "/memory/entities/{entity_id}/merge",
@@ -272,10 +315,13 @@ ROUTES = [
     Route("GET", "/memory/receipts", "read", params={"user_id": "ilse"}),
     Route("GET", "/memory/receipts/{receipt_id}", "read", _receipt, {"user_id": "ilse"}),
     Route("POST", "/memory/receipts/{receipt_id}/verify", "read", _receipt, {"user_id": "ilse"}),
+    Route("GET", "/memory/graph", "read", params={"user_id": USER}),
+    Route("GET", "/memory/graph/path", "read", params={"user_id": USER, "from": "Nora", "to": "Skagen"}, also=(404,)),
     Route("POST", "/memory/thaw", "write", json={"user_id": USER, "scope": {"all": True}}, also=(409,)),
     Route("GET", "/tiers", "admin"),
     Route("GET", "/memory/users", "read"),
     Route("GET", "/memory/users/{user_id}/export", "admin", lambda person: {"user_id": person.key_id}),
+    Route("GET", "/memory/users/{user_id}/profile", "read", lambda person: {"user_id": person.key_id}),
     Route("GET", "/memory/users/{user_id}", "read", lambda person: {"user_id": person.key_id}),
     Route(
         "PATCH",
@@ -292,12 +338,23 @@ ROUTES = [
     Route("GET", "/settings/retention", "admin"),
     Route("PUT", "/settings/retention", "admin", json={"ttl_days": 3650}),
     Route("POST", "/settings/retention/run", "admin", json={"dry_run": True}),
+    Route("GET", "/settings/ai", "admin", also=(403,)),
+    Route("PUT", "/settings/ai", "admin", json={"version": 0}, also=(403, 409)),
+    Route("POST", "/settings/ai/test", "admin", json={"language_model": {"url": "", "model": ""}}, also=(403,)),
+    Route("GET", "/settings/ai/history", "admin", also=(403,)),
+    Route("POST", "/settings/ai/restore", "admin", json={"version": 1}, also=(403, 404)),
     Route("GET", "/operations/{operation_id}", "read", lambda person: {"operation_id": person.operation_id}),
     Route("POST", "/keys", "admin", json={"name": "one more"}),
     Route("GET", "/keys", "admin"),
     Route("DELETE", "/keys/{key_id}", "admin", lambda person: {"key_id": person.key_id}),
 ]
 """Every route. A new one is added here, and with that is under all tests of the walls and of bad input."""
+
+
+def asker(house: House, client: httpx.AsyncClient, route: Route) -> httpx.AsyncClient:
+    """Who asks a route instead of somebody of another space, who would be told no more than that it is not theirs."""
+    return house.ours.client if route.path.startswith("/settings/ai") else client
+
 
 WITH_KEY = [route for route in ROUTES if route.scope is not None]
 WITH_BODY = [route for route in ROUTES if route.json is not None]

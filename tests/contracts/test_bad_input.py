@@ -471,7 +471,8 @@ class TestPathsAndMethods:
             assert answer.status_code == 405
 
 
-WRITING = [route for route in WITH_BODY if route.method == "POST" and route.path != "/memory/recall"]
+READING = ("/memory/recall", "/settings/ai/test")
+WRITING = [route for route in WITH_BODY if route.method == "POST" and route.path not in READING]
 
 
 class TestIdempotencyKeys:

@@ -429,7 +429,11 @@ class TestImage:
         }
         project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         needed |= {Path(name) for name in ("pyproject.toml", project["readme"], *project["license-files"])}
-        needed |= {Path("deploy/health.py"), Path("requirements/runtime.txt")}
+        needed |= {
+            Path("deploy/health.py"),
+            Path("requirements/runtime.txt"),
+            Path("scripts/migrate_episodes_to_memory.py"),
+        }
         assert {path.relative_to(image) for path in image.rglob("*") if path.is_file()} == needed
 
     def test_it_runs_and_finds_its_migrations(self, image: Path, tmp_path: Path) -> None:

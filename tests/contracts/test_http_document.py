@@ -34,6 +34,7 @@ ELIDED = "…"
 
 TIMES = {
     "created_at", "updated_at", "started_at", "finished_at", "revoked_at", "verified_at", "since", "until", "next_at",
+    "saved_at", "ts",
 }  # fmt: skip
 MEASURED = {
     "score", "scores", "shares", "took_ms", "milliseconds", "uptime_seconds", "rows", "bytes", "scans", "open", "idle",

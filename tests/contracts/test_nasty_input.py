@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contracts.house import USER, WITH_BODY, WITH_KEY, House, Route, assert_problem, axis
+from tests.contracts.house import USER, WITH_BODY, WITH_KEY, House, Route, asker, assert_problem, axis
 
 NASTY = [
     "", " ", "\t\r\n", "\x00", "a\x00b", "\x01\x7f\x85", "\ud800", "\udfff\ud800", "\ufeff", "\ufffe\uffff",
@@ -90,7 +90,9 @@ async def test_nasty_text_in_the_query_string(
     for name in parameters(house, route):
         for text in (text for text in NASTY if (len(text) <= 5000 and text.isascii()) or text.isprintable()):
             given = {**params, name: text}
-            answer = await nasty.request(route.method, url(route, trace_id), params=given, json=body)
+            answer = await asker(house, nasty, route).request(
+                route.method, url(route, trace_id), params=given, json=body
+            )
             assert_served_or_refused(answer, text)
 
 
@@ -100,7 +102,9 @@ async def test_nasty_text_in_the_body(house: House, nasty: httpx.AsyncClient, tr
     for name in properties(house, route):
         for text in NASTY:
             content = json.dumps({**(body or {}), name: text}).encode()
-            answer = await nasty.request(route.method, url(route, trace_id), params=params, content=content)
+            answer = await asker(house, nasty, route).request(
+                route.method, url(route, trace_id), params=params, content=content
+            )
             assert_served_or_refused(answer, text)
 
 
@@ -127,7 +131,9 @@ async def test_every_type_in_every_field(
     params, body = easy(route)
     for name in properties(house, route):
         content = json.dumps({**(body or {}), name: VALUES[kind]}).encode()
-        answer = await nasty.request(route.method, url(route, trace_id), params=params, content=content)
+        answer = await asker(house, nasty, route).request(
+            route.method, url(route, trace_id), params=params, content=content
+        )
         assert_served_or_refused(answer, name)
         if answer.status_code == 422:
             assert answer.json()["field"].split(".")[0] == name or name in answer.json()["detail"], answer.text
@@ -263,7 +269,9 @@ async def test_nasty_numbers_in_the_body(house: House, nasty: httpx.AsyncClient,
         whole = json.dumps({**(body or {}), name: "@"})
         for number in NUMBERS:
             content = whole.replace('"@"', number).encode()
-            answer = await nasty.request(route.method, url(route, trace_id), params=params, content=content)
+            answer = await asker(house, nasty, route).request(
+                route.method, url(route, trace_id), params=params, content=content
+            )
             assert_served_or_refused(answer, number)
 
 
@@ -275,5 +283,7 @@ async def test_nasty_numbers_in_the_query_string(
     for name in parameters(house, route):
         for number in NUMBERS:
             given = {**params, name: number}
-            answer = await nasty.request(route.method, url(route, trace_id), params=given, json=body)
+            answer = await asker(house, nasty, route).request(
+                route.method, url(route, trace_id), params=given, json=body
+            )
             assert_served_or_refused(answer, number)

@@ -83,7 +83,8 @@ async def test_whatever_is_asked_the_answer_is_as_documented(
 LISTS_AND_KEYS = [
     "list_traces", "list_users", "list_keys", "create_key", "revoke_key", "export_user", "list_receipts", "get_receipt",
     "run_retention", "put_retention", "get_retention", "thaw", "get_user", "patch_user", "consolidate", "list_dreams",
-    "get_dream", "undo_dream", "admin_jobs",
+    "get_dream", "undo_dream", "admin_jobs", "get_profile", "get_ai_settings", "put_ai_settings", "test_ai_settings",
+    "list_ai_settings", "restore_ai_settings", "list_edges",
 ]  # fmt: skip
 """Where schemathesis begins if it may; it takes ``user_id`` for what somebody has to make before remembering."""
 

@@ -26,6 +26,9 @@ from reverie.memories import service as memory_service
 from reverie.memories import users
 from reverie.models import Base
 from reverie.recall import candidates, lexical, pipeline, vectors
+from reverie.relating import edges as relating_edges
+from reverie.relating import repository as relating
+from reverie.relating import service as relating_service
 from reverie.tiers import thaw
 from tests.contracts.house import (
     DIM,
@@ -212,7 +215,7 @@ class TestSecondWallThroughTheService:
         """Takes the user and the space out of every query on memory; how many filters went."""
         gone = 0
         vectors.statement.cache_clear()
-        for queries in (memories.SQL, forgetting.SQL, candidates.SQL, lexical.SQL, vectors.SQL):
+        for queries in (memories.SQL, forgetting.SQL, candidates.SQL, lexical.SQL, vectors.SQL, relating.SQL):
             blocks = {}
             for name, block in queries._blocks.items():
                 blocks[name], count = self.FILTER.subn(r"(\1 OR true)", block)
@@ -274,7 +277,10 @@ class TestSecondWallThroughTheService:
     ) -> None:
         """As if two spaces could share a user: the queries ask for the victim's rows, by their right id."""
         stolen = space_id(house, victim)
-        for module in (memory_service, forgetting_service, export_service, pipeline, thaw, dream_service, users):
+        for module in (
+            memory_service, forgetting_service, export_service, pipeline, thaw, dream_service, users, relating_service,
+            relating_edges,
+        ):  # fmt: skip
             monkeypatch.setattr(module, "user_uuid", lambda space, user: user_uuid(stolen, user))
         answer = await intruder.client.request(route.method, route.url(victim), params=route.params, json=route.json)
         nothing_of_but_the_asked(victim, answer)

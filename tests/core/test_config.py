@@ -49,7 +49,8 @@ def test_an_empty_variable_is_none_at_all(monkeypatch: pytest.MonkeyPatch) -> No
         ("MEMORY_K", "many", "integer"),
         ("MEMORY_HNSW", "sometimes", "'auto', 'always' or 'never'"),
         ("MEMORY_SALIENCE_WRITE_THRESHOLD", "1.5", "less than or equal to 1"),
-        ("GRAPH_BACKEND", "neo4j", "'postgres'"),
+        ("GRAPH_BACKEND", "arango", "'postgres' or 'neo4j'"),
+        ("NEO4J_URL", "http://secret@host", "bolt://"),
         ("EMBEDDING_PRECISION", "fp8", "'fp16' or 'fp32'"),
         ("REVERIE_PORT", "70000", "65535"),
         ("DATABASE_URL", "mysql://secret@host", "postgresql://"),
@@ -70,6 +71,15 @@ def test_a_wrong_value_names_the_variable_and_what_it_takes(
     assert says in sentence
     assert sentence.endswith(".")
     assert "secret" not in sentence
+
+
+def test_a_mirror_needs_a_place_and_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPH_BACKEND", "neo4j")
+    monkeypatch.setenv("NEO4J_URL", "bolt://127.0.0.1:7687")
+    with pytest.raises(SettingsError, match="NEO4J_URL and NEO4J_PASSWORD take values where GRAPH_BACKEND is neo4j"):
+        load_settings()
+    monkeypatch.setenv("NEO4J_PASSWORD", "a secret of Neo4j")
+    assert load_settings().neo4j_user == "neo4j"
 
 
 def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

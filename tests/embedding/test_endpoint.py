@@ -211,7 +211,7 @@ def test_what_is_not_packed_as_it_says_is_no_answer(endpoint: EndpointEmbedder, 
 def test_another_dimension_than_before_is_refused(endpoint: EndpointEmbedder, stand_in: StandIn) -> None:
     endpoint.encode_documents(["a"])
     stand_in.play(lambda request: answer([embed(text, 64) for text in request["input"]]))
-    with pytest.raises(EmbeddingError, match="answered with 64 dimensions after 96 before"):
+    with pytest.raises(EmbeddingError, match="answered with 64 dimensions instead of 96"):
         endpoint.encode_documents(["a"])
 
 

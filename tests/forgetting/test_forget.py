@@ -21,7 +21,7 @@ IDS_ONLY = {"forget_receipt", "tombstone"}
 
 def counts(**some: int) -> dict[str, int]:
     """The counts of an answer; those that are not named are 0."""
-    names = ("traces", "bodies", "vectors", "edges", "cold", "operations", "answers", "focus", "recalls")
+    names = ("traces", "bodies", "vectors", "edges", "cold", "operations", "answers", "focus", "recalls", "dismissals")
     return dict.fromkeys(names, 0) | some
 
 

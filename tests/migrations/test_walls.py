@@ -19,6 +19,7 @@ OPEN = {
     "api_key": "says which space a request belongs to",
     "operation": "is swept before the space is known",
     "model": "belongs to no space",
+    "ai_settings": "belongs to no space: the models are those of the whole store; keys are encrypted",
     "memory_partition": "belongs to no space",
     "memory_index": "belongs to no space; how many vectors large users have, and what was measured of their indexes",
     "reembedding": "belongs to no space; how far the change of the model is",

@@ -27,6 +27,13 @@ async def find_space(session: ReadSession, name: str) -> UUID | None:
     return row[0] if row else None
 
 
+async def identity_key(session: ReadSession, name: str) -> bytes:
+    """The key of the hashes of a space that is there."""
+    row = await session.fetch_one(SQL["find_space"], (name,))
+    assert row is not None  # noqa: S101 - spaces do not go
+    return bytes(row[1])
+
+
 async def insert_key(
     session: WriteSession, key_id: UUID, space_id: UUID, name: str, key: NewKey, scopes: Sequence[str], now: datetime
 ) -> None:

@@ -68,6 +68,13 @@ class KeyService:
         assert space_id is not None  # noqa: S101 - inserted above
         return space_id
 
+    async def of_space(self, name: str) -> Principal:
+        """Whoever works on the store itself, in the space called ``name``; it is made if there is none."""
+        space_id = await self.ensure_space(name)
+        async with self._database.reading(None) as session:
+            key = await repository.identity_key(session, name)
+        return Principal(space_id, space_id, frozenset({"read", "write"}), key)
+
     async def space(self, name: str) -> UUID:
         """The id of the space called ``name``.
 

@@ -2,17 +2,18 @@
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from reverie.cli import (
     dream,
     exits,
     export,
     forget,
+    graph,
     importing,
     keys,
     look,
@@ -20,9 +21,11 @@ from reverie.cli import (
     recall,
     receipts,
     reembed,
+    related,
     remember,
     retention,
     serve,
+    settings,
     status,
     thaw,
     tiers,
@@ -44,22 +47,45 @@ class Commands(TyperGroup):
         **extra: Any,
     ) -> Any:
         """Runs the command line and ends the process with its exit code."""
-        try:
-            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # Whoever read our output has gone; what is left of it must not complain at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = exits.REFUSED
-        except exits.Failure as failure:
-            code = _ended(str(failure), failure.code)
-        except (SettingsError, StartError) as error:
-            code = _ended(str(error), exits.CONFIGURATION)
-        except typer.Abort:
-            code = _ended("Nothing was done.", exits.REFUSED)
-        except typer.TyperException as error:
-            code = _misused(error)
-        sys.exit(code or exits.DONE)
+        run = super().main
+        _until_its_end(lambda: run(args, prog_name, complete_var, False, windows_expand_args, **extra))
+
+
+class Alone(TyperCommand):
+    """A command that is a program of its own, and ends like the others."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: ARG002 - the signature is typer's own
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Runs the command line and ends the process with its exit code."""
+        run = super().main
+        _until_its_end(lambda: run(args, prog_name, complete_var, False, windows_expand_args, **extra))
+
+
+def _until_its_end(run: Callable[[], Any]) -> NoReturn:
+    """Runs a command line, and ends the process with its exit code."""
+    try:
+        code = run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone; what is left of it must not complain at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = exits.REFUSED
+    except exits.Failure as failure:
+        code = _ended(str(failure), failure.code)
+    except (SettingsError, StartError) as error:
+        code = _ended(str(error), exits.CONFIGURATION)
+    except typer.Abort:
+        code = _ended("Nothing was done.", exits.REFUSED)
+    except typer.TyperException as error:
+        code = _misused(error)
+    sys.exit(code or exits.DONE)
 
 
 def _ended(sentence: str, code: int) -> int:
@@ -115,13 +141,16 @@ for group in (
     up,
     remember,
     recall,
+    related,
     importing,
     export,
     forget,
     receipts,
     thaw,
     retention,
+    settings,
     dream,
+    graph,
     look,
     status,
     keys,

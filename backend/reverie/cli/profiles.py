@@ -1,4 +1,4 @@
-"""`reverie profile`: the services that --profile names."""
+"""`reverie profile`: the services that --profile names; with --user what is known of somebody."""
 
 import sys
 from dataclasses import replace
@@ -11,21 +11,25 @@ from reverie.cli.client import Client
 from reverie.cli.exits import Misused, Nothing
 from reverie.cli.options import AsJson, example, profile_names
 from reverie.cli.output import remark, rows, show, show_json, table
+from reverie.cli.profile_page import page
 
 Name = Annotated[str, typer.Argument(help="What the profile is called.", autocompletion=profile_names)]
 
 commands = typer.Typer(
     no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
-    help="Keep services by name, for --profile.\n\nThey are kept in reverie/profiles.toml of XDG_CONFIG_HOME, by "
-    "default ~/.config. Where no service is named, the profile of `reverie profile use` is meant, else the one called "
-    "`default`.",
-    epilog=example("reverie profile set work --url https://memory.example.org --key -", "reverie users --profile work"),
+    epilog=example(
+        "reverie profile --user ann",
+        "reverie profile --user ann --topic work --as-of 2026-01-01",
+        "reverie profile set work --url https://memory.example.org --key -",
+    ),
 )
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this file."""
+    commands.callback()(page)
     app.add_typer(commands, name="profile")
 
 

@@ -10,6 +10,7 @@ from reverie.cli.client import connect
 from reverie.cli.exits import Misused
 from reverie.cli.options import AsJson, Key, Profile, Url, User, example
 from reverie.cli.output import remark, show, show_json
+from reverie.cli.related import show_suggestions
 from reverie.cli.text import degraded
 
 VECTORS = {
@@ -18,12 +19,16 @@ VECTORS = {
 }
 
 
+NO_NOTE = "Only notes get suggestions: it was remembered as something else; see --kind."
+
+
 def register(app: typer.Typer) -> None:
     """Adds the commands of this file."""
     app.command(
         epilog=example(
             'reverie remember "I moved to Bristol in March" --user ann --speaker Ann',
             "git log -1 --format=%B | reverie remember - --user ann --kind note",
+            'reverie remember "The train leaves at nine" --user ann --suggest 5',
         )
     )(remember)
 
@@ -47,6 +52,9 @@ def remember(
     salience: Annotated[float | None, typer.Option(min=0, max=1, help="How much it matters, from 0 to 1.")] = None,
     external_id: Annotated[str | None, typer.Option(help="Your own id: the same one is remembered once.")] = None,
     meta: Annotated[str | None, typer.Option(help="A JSON object that is kept with it.")] = None,
+    suggest: Annotated[
+        int, typer.Option(min=0, max=20, help="Of a note: show so many traces and entities that it connects to.")
+    ] = 0,
     url: Url = None,
     key: Key = None,
     profile: Profile = None,
@@ -67,7 +75,8 @@ def remember(
     }
     given = {name: value for name, value in trace.items() if value is not None}
     with connect(url, key, profile) as client:
-        answer = client.post("/memory/remember", {"user_id": user, "traces": [given]})
+        path = f"/memory/remember?suggest={suggest}" if suggest else "/memory/remember"
+        answer = client.post(path, {"user_id": user, "traces": [given]})
     if as_json:
         show_json(answer)
         return
@@ -76,6 +85,11 @@ def remember(
     if made["vectors"] in VECTORS:
         remark(VECTORS[made["vectors"]])
     remark(*degraded(answer["degraded"]))
+    if made.get("suggestions"):
+        show("It connects to:")
+        show_suggestions(made["suggestions"])
+    elif suggest:
+        remark("There is nothing to suggest." if made["suggestions"] is not None else NO_NOTE)
 
 
 def _object(text: str) -> Any:

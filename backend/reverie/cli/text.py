@@ -15,6 +15,8 @@ DEGRADED = {
     "cold": "Cold memory could not be read, or not in time, so what lies there may be missing.",
     "rerank": "Reranking was not done in time, so the results stand in the order that they had before.",
     "redis": "Redis did not answer; everything is stored all the same.",
+    "entities": "The search by names failed, so what is about the same things may be missing.",
+    "suggestions": "Not everything could be looked at for suggestions; `reverie related` tells more later.",
     "encoder": "The embedding model did not answer; the vectors follow in the background.",
 }
 """What the service names in ``degraded``, in words."""

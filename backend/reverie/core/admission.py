@@ -170,7 +170,9 @@ class Gate:
         path = path.removeprefix("/v1")
         if path.startswith(OPEN):
             return None
-        if path == "/memory/recall":
+        # What is related is looked for as a question is: on two connections at once, with the encoder.
+        of_trace = path.startswith("/memory/traces/") and method not in WRITES
+        if path == "/memory/recall" or (of_trace and path.endswith("/related")):
             return self.lanes["recall"]
         if path.startswith("/memory/users/") and path.endswith("/export"):
             return self.lanes["export"]

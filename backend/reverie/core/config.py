@@ -5,11 +5,12 @@ Nothing is read at import; :func:`load_settings` reads once, and what it returns
 
 import os
 import re
+from collections.abc import Mapping
 from datetime import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from reverie.core.errors import SettingsError
@@ -30,6 +31,8 @@ MAX_DIM = {"fp16": 4000, "fp32": 2000}
 def _none_if_blank(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
+
+NEO4J_SCHEMES = ("bolt://", "bolt+s://", "bolt+ssc://", "neo4j://", "neo4j+s://", "neo4j+ssc://")
 
 LEAST_SECRET = 16
 """Characters of a secret, so that nobody guesses it."""
@@ -101,7 +104,10 @@ class Settings(BaseSettings):
 
     object_store_url: OptionalText = None
 
-    graph_backend: Literal["postgres"] = "postgres"
+    graph_backend: Literal["postgres", "neo4j"] = "postgres"
+    neo4j_url: OptionalText = None
+    neo4j_user: str = "neo4j"
+    neo4j_password: OptionalText = None
 
     memory_hot_days: int = Field(30, ge=1)
     memory_warm_days: int = Field(365, ge=1)
@@ -152,6 +158,20 @@ class Settings(BaseSettings):
     language_model_api_key: OptionalText = None
     language_model_timeout_seconds: float = Field(60.0, gt=0, le=3600)
     language_model_max_tokens_per_night: int = Field(1_000_000, ge=0, le=1_000_000_000)
+
+    ai_private_endpoints: Literal["refuse", "allow"] = "refuse"
+
+    _saved: frozenset[str] = PrivateAttr(default=frozenset())
+
+    def overlaid(self, values: Mapping[str, object]) -> "Settings":
+        """The same with values that an admin saved over HTTP, which are checked already."""
+        changed = self.model_copy(update=dict(values))
+        changed._saved = frozenset(values)
+        return changed
+
+    def public_only(self, name: str) -> bool:
+        """Whether the endpoint of this setting may be at public addresses alone: an admin named it, no operator."""
+        return name in self._saved and self.ai_private_endpoints == "refuse"
 
     @field_validator("embedding_model", mode="after")
     @classmethod
@@ -235,6 +255,19 @@ class Settings(BaseSettings):
         if value is not None and not value.startswith(("file:///", "memory://", "s3://", "gs://", "az://")):
             raise ValueError("takes a URL that begins with file:///, s3://, gs:// or az://")
         return value
+
+    @field_validator("neo4j_url", mode="after")
+    @classmethod
+    def _neo4j_scheme(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(NEO4J_SCHEMES):
+            raise ValueError("takes a URL that begins with bolt://, bolt+s://, neo4j:// or neo4j+s://")
+        return value
+
+    @model_validator(mode="after")
+    def _mirror_has_a_place(self) -> "Settings":
+        if self.graph_backend == "neo4j" and (self.neo4j_url is None or self.neo4j_password is None):
+            raise ValueError("NEO4J_URL and NEO4J_PASSWORD take values where GRAPH_BACKEND is neo4j")
+        return self
 
     @model_validator(mode="after")
     def _one_body_fits(self) -> "Settings":

@@ -5,13 +5,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Final
 
 import httpx
 
+from reverie.core.addresses import AsyncPublicOnly, PrivateAddress, PublicOnly
 from reverie.core.errors import SettingsError
 
 MOST_ANSWER_BYTES: Final = 64 * 1024 * 1024
+
+PRIVATE: Final = "is at a private address, where an endpoint is asked only if AI_PRIVATE_ENDPOINTS is `allow`"
+"""What is said of an endpoint that was not asked (:class:`Private`)."""
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 class ExchangeError(Exception):
@@ -30,22 +37,28 @@ class Closed(ExchangeError):  # noqa: N818
     """The exchange was closed."""
 
 
+class Private(ExchangeError):  # noqa: N818
+    """The endpoint is at a private address, where nobody allowed it to be."""
+
+
 class Exchange:
     """Posts to one URL, from several threads."""
 
-    def __init__(self, url: httpx.URL, api_key: str | None, setting: str) -> None:
+    def __init__(self, url: httpx.URL, api_key: str | None, setting: str, *, public_only: bool = False) -> None:
         """Prepares the connections.
 
         Args:
             url: as :func:`endpoint_url` gives it; its user and password are sent as basic authentication.
             api_key: sent as a bearer token.
             setting: the name of the setting that holds the key.
+            public_only: no private address is connected to, and no proxy.
 
         Raises:
             SettingsError: the key cannot be a header.
         """
         self._url = _without_user(url)
-        self._client = httpx.Client(headers=_headers(api_key, setting), auth=_user_of(url))
+        transport = PublicOnly() if public_only else None
+        self._client = httpx.Client(headers=_headers(api_key, setting), auth=_user_of(url), transport=transport)
         self._closing = threading.Event()
         self._running = 0
         self._lock = threading.Lock()
@@ -71,6 +84,8 @@ class Exchange:
                 return response.status_code, response.headers, bytes(body)
         except httpx.TimeoutException:
             raise TooSlow from None
+        except PrivateAddress:
+            raise Private from None
         except httpx.DecodingError as error:
             raise httpx.RemoteProtocolError(str(error)) from None
 
@@ -103,11 +118,23 @@ class Exchange:
 class AsyncExchange:
     """Posts to one URL, from one event loop; a request that is cancelled is broken off at once."""
 
-    def __init__(self, url: httpx.URL, api_key: str | None, setting: str, most_bytes: int = MOST_ANSWER_BYTES) -> None:
+    def __init__(
+        self,
+        url: httpx.URL,
+        api_key: str | None,
+        setting: str,
+        most_bytes: int = MOST_ANSWER_BYTES,
+        *,
+        public_only: bool = False,
+    ) -> None:
         """Prepares the connections; as :class:`Exchange`, and ``most_bytes`` are the most of an answer's body."""
         self._url = _without_user(url)
-        # The time of all of a request is what is bounded, see `post`.
-        self._client = httpx.AsyncClient(headers=_headers(api_key, setting), auth=_user_of(url), timeout=None)  # noqa: S113
+        self._client = httpx.AsyncClient(
+            headers=_headers(api_key, setting),
+            auth=_user_of(url),
+            timeout=None,  # noqa: S113 - the time of all of a request is what is bounded, see `post`
+            transport=AsyncPublicOnly() if public_only else None,
+        )
         self._most_bytes = most_bytes
 
     async def post(self, content: bytes, seconds: float) -> tuple[int, httpx.Headers, bytes]:
@@ -129,6 +156,8 @@ class AsyncExchange:
                 return response.status_code, response.headers, bytes(body)
         except TimeoutError:
             raise TooSlow from None
+        except PrivateAddress:
+            raise Private from None
         except httpx.DecodingError as error:
             raise httpx.RemoteProtocolError(str(error)) from None
 
@@ -152,6 +181,15 @@ def endpoint_url(url: str, path: str, setting: str) -> httpx.URL:
         raise wrong
     given = parsed.path.rstrip("/")
     return parsed.copy_with(path=given if given.endswith(path) else f"{given}{path}")
+
+
+def other_answer(status: int, body: bytes) -> str | None:
+    """What an answer is instead of one of a model, in words after "answered"; None where it may be one."""
+    if status in _REDIRECTS:
+        return f"{status} with a redirect, and redirects are not followed: name the address that it leads to"
+    if status == HTTPStatus.OK and body.lstrip()[:1] == b"<":
+        return "with a page for people (HTML) instead of JSON"
+    return None
 
 
 def _without_user(url: httpx.URL) -> httpx.URL:

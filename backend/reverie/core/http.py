@@ -127,7 +127,7 @@ class _Anything(Convertor[str]):
 class _User(_Anything):
     """The same at the end of a path, where another route of a user's goes on with a word of its own."""
 
-    regex = "(?s:.+)(?<!/export)"
+    regex = "(?s:.+)(?<!/export)(?<!/profile)"
 
 
 register_url_convertor("anything", _Anything())

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
@@ -23,6 +24,9 @@ SQL = Queries("reverie.core", "idempotency.sql")
 KEPT = timedelta(hours=24)
 LEASE = timedelta(seconds=10)
 """How long a key stays claimed after its process died. While the request runs, its claim is extended."""
+
+BESIDE: Final = frozenset({"suggestions", "reasons", "entities"})
+"""Lists of objects in an answer about a trace that tell of others."""
 
 log = structlog.get_logger(__name__)
 
@@ -129,7 +133,8 @@ async def redact(
 ) -> int:
     """Takes traces of a user out of the answers that are kept; how many answers named any.
 
-    Who repeats a request is answered with ``instead`` in the place of what it said of them, and nothing is done again.
+    Who repeats a request is answered with ``instead`` in the place of what it said of them, and nothing is done again;
+    of lists that tell of other traces (:data:`BESIDE`), what they say of those that go is left out.
     """
     gone, changed = {str(one) for one in trace_ids}, 0
     for space_id, key, response in await session.fetch(SQL["answers_of"], (user_id,)):
@@ -143,12 +148,34 @@ async def redact(
 
 def _redacted(part: object, gone: Collection[str], instead: Mapping[str, object]) -> bool:
     """Whether anything below was changed: objects that say something of a trace."""
+    left_out = isinstance(part, dict) and _left_out(part, gone)
     children = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
     changed = [_redacted(child, gone, instead) for child in children]
-    if isinstance(part, dict) and part.get("trace_id") in gone:
+    if isinstance(part, dict) and _names(part, gone):
         part.update({name: instead.get(name) for name in part if name in instead})
         return True
-    return any(changed)
+    return left_out or any(changed)
+
+
+def _names(part: Mapping[str, object], gone: Collection[str]) -> bool:
+    """Whether an object says something of a trace that goes, or of an edge from or to one."""
+    named = (part.get(name) for name in ("trace_id", "src", "dst"))
+    return any(isinstance(one, str) and one in gone for one in named)
+
+
+def _tells_of(one: Mapping[str, Any], gone: Collection[str]) -> bool:
+    return _names(one, gone) or _names(one.get("edge") or {}, gone)
+
+
+def _left_out(part: dict[str, Any], gone: Collection[str]) -> bool:
+    """Whether anything was left out of the lists of an object that tell of other traces."""
+    found = False
+    for name in BESIDE & part.keys():
+        if isinstance(part[name], list):
+            kept = [one for one in part[name] if not (isinstance(one, dict) and _tells_of(one, gone))]
+            found = found or len(kept) < len(part[name])
+            part[name] = kept
+    return found
 
 
 async def idempotency(request: Request) -> Idempotency:

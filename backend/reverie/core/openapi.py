@@ -24,6 +24,7 @@ what no path answers for: 404 where there is nothing, and 405 with `Allow` for a
 TAGS = {
     "memory": "Traces and their users: remember, read, change.",
     "recall": "Finding what was remembered.",
+    "graph": "What is known and how it hangs together: nodes, edges, paths.",
     "forgetting": "Removing traces for good, with a receipt.",
     "dream": "What the night makes of the day: summaries, links, a report.",
     "tiers": "Where memory lies, and bringing back what is cold.",

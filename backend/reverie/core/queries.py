@@ -1,9 +1,9 @@
-"""Named SQL: a file holds blocks that begin with ``-- name: x`` and can be pasted into psql."""
+"""Named SQL: a file holds blocks that begin with ``-- name: x`` and can be pasted into psql; Cypher's with ``//``."""
 
 import re
 from importlib.resources import files
 
-_NAME = re.compile(r"^-- name: (\w+)[ \t]*\n", re.MULTILINE)
+_NAME = re.compile(r"^(?:--|//) name: (\w+)[ \t]*\n", re.MULTILINE)
 
 
 class Queries:

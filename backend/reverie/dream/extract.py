@@ -249,7 +249,8 @@ async def _write(session: WriteSession, *, scope: Scope, plan: Plan, ids: Sequen
         if (src := resolved.of(fact.subject)) and (dst := resolved.of(fact.object)) and src != dst
     }  # fmt: skip
     told, untold = await entities.state(session, scope, sorted(facts), ids)
-    settled = await entities.settle(session, scope, touched, lost)
+    # All of them: what was mentioned as a note came is not new here, and not settled yet.
+    settled = await entities.settle(session, scope, [one.entity_id for one in mentions], lost)
     return Did(
         saw=did.saw, made=made + len(touched) + told, removed=len(lost) + untold + len(settled.removed) + merged,
         changed=settled.changed, skipped=did.skipped, model=did.model, tokens=did.tokens,

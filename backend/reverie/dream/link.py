@@ -19,14 +19,13 @@ from reverie.dream.protocol import Day, Did, Night, Write
 from reverie.memories import deriving
 from reverie.memories.deriving import Edge, Mark
 from reverie.memories.likeness import Likeness
-from reverie.memories.links import SIMILAR
+from reverie.memories.links import SAME_TOPIC, SIMILAR
 from reverie.memories.model import Model
 from reverie.text.topics import stem_of
 
 SQL = Queries("reverie.dream", "link.sql")
 
 FOLLOWS: Final = "follows"
-SAME_TOPIC: Final = "same_topic"
 
 MOST_TOPIC_LINKS: Final = 3
 """`same_topic` edges of a summary."""

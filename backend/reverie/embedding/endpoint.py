@@ -15,7 +15,16 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from reverie.core.exchange import Exchange, ExchangeError, TooLong, TooSlow, endpoint_url
+from reverie.core.exchange import (
+    PRIVATE,
+    Exchange,
+    ExchangeError,
+    Private,
+    TooLong,
+    TooSlow,
+    endpoint_url,
+    other_answer,
+)
 from reverie.embedding.fit import fit
 from reverie.embedding.prefixes import prefixes_of
 from reverie.embedding.protocol import EmbeddingError, FloatArray, Limits
@@ -47,7 +56,15 @@ class EndpointEmbedder:
     concurrent: bool = True
     max_tokens: int = 8_192
 
-    def __init__(self, url: str, model: str, api_key: str | None = None, *, timeout_seconds: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        api_key: str | None = None,
+        *,
+        timeout_seconds: float = 30.0,
+        public_only: bool = False,
+    ) -> None:
         """Prepares the connection.
 
         Args:
@@ -55,12 +72,14 @@ class EndpointEmbedder:
             model: what the endpoint calls the model.
             api_key: sent as a bearer token.
             timeout_seconds: for one batch, all attempts together.
+            public_only: it is not asked at a private address.
 
         Raises:
             SettingsError: the URL is none, or the key cannot be a header.
         """
         self.name: str = model
-        self._exchange = Exchange(endpoint_url(url, "/embeddings", "EMBEDDING_URL"), api_key, "EMBEDDING_API_KEY")
+        address = endpoint_url(url, "/embeddings", "EMBEDDING_URL")
+        self._exchange = Exchange(address, api_key, "EMBEDDING_API_KEY", public_only=public_only)
         self._prefixes = prefixes_of(model)
         self._timeout = timeout_seconds
         self._dim: int | None = None
@@ -76,6 +95,10 @@ class EndpointEmbedder:
             self.encode_documents(["dimension"])
         assert self._dim is not None  # noqa: S101 - set by every answer that was accepted
         return self._dim
+
+    def expect(self, dim: int) -> None:
+        """Takes it as known, without asking: answers of another dimension are refused."""
+        self._dim = dim
 
     def encode_documents(self, texts: Sequence[str]) -> FloatArray:
         return self._encode([_sent(self._prefixes.document, text) for text in texts], _DOCUMENT_ATTEMPTS)
@@ -106,6 +129,9 @@ class EndpointEmbedder:
                 return self._batch([texts[0][: max(_FEWEST_CHARS, len(texts[0]) // 2)]], attempts, deadline)
         if status != HTTPStatus.OK:
             raise _refused(status)
+        other = other_answer(status, body)
+        if other is not None:
+            raise EmbeddingError(f"The embedding endpoint answered {other}; check EMBEDDING_URL.")
         return self._checked(body, len(texts))
 
     def _ask(self, texts: list[str], attempts: int, deadline: float) -> tuple[int, bytes]:
@@ -123,6 +149,8 @@ class EndpointEmbedder:
                 ) from None
             except TooLong:
                 raise EmbeddingError("The embedding endpoint's answer is too long.") from None
+            except Private:
+                raise EmbeddingError(f"The embedding endpoint {PRIVATE}.") from None
             except ExchangeError:
                 raise EmbeddingError("The embedder is closed.") from None
             except httpx.TransportError:
@@ -139,7 +167,7 @@ class EndpointEmbedder:
         vectors = _vectors(body, count)
         if self._dim is not None and vectors.shape[1] != self._dim:
             raise EmbeddingError(
-                f"The embedding endpoint answered with {vectors.shape[1]} dimensions after {self._dim} before."
+                f"The embedding endpoint answered with {vectors.shape[1]} dimensions instead of {self._dim}."
             )
         try:
             fitted = fit(vectors, vectors.shape[1])
@@ -198,6 +226,9 @@ def _refused(status: int) -> EmbeddingError:
         said = f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         said = str(status)
+    other = other_answer(status, b"")
+    if other is not None:
+        return EmbeddingError(f"The embedding endpoint answered {other}.")
     hint = _HINTS.get(status)
     return EmbeddingError(
         f"The embedding endpoint answered {said}{'; ' + hint if hint else ''}.", text_at_fault=status in _TEXT_REFUSED

@@ -76,7 +76,11 @@ class RemoteModel:
         from reverie.embedding.endpoint import EndpointEmbedder
 
         return EndpointEmbedder(
-            self.url, self.model, settings.embedding_api_key, timeout_seconds=settings.embedding_timeout_seconds
+            self.url,
+            self.model,
+            settings.embedding_api_key,
+            timeout_seconds=settings.embedding_timeout_seconds,
+            public_only=settings.public_only("embedding_url"),
         )
 
 
@@ -105,6 +109,21 @@ def choose(settings: Settings) -> Choice:
         f"EMBEDDING_MODEL: takes {BGE_SMALL}, {MINILM}, bge-m3, the organisation/name of a sentence-transformers "
         f"model, a folder that begins with / or ./, or any name together with EMBEDDING_URL, not {model[:100]!r}."
     )
+
+
+def known_name(settings: Settings) -> str | None:
+    """What the model of the settings is called in a store; None where only loading it tells.
+
+    Raises:
+        SettingsError: as :func:`choose`.
+    """
+    match choose(settings):
+        case RemoteModel(model=name) | CarriedOnnx(name=name):
+            return name
+        case SentenceTransformersModel(source=source, name=name):
+            return name or (source if isinstance(source, str) else None)
+        case OnnxFolder():
+            return None
 
 
 def build_embedder(settings: Settings) -> Embedder:

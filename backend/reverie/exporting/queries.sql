@@ -54,6 +54,11 @@ SELECT src, dst, type, weight, ts, meta FROM memory_edge
 WHERE user_id = %b AND (src, dst, type) > (%b::uuid, %b::uuid, %b::text)
 ORDER BY user_id, src, dst, type LIMIT %b
 
+-- name: dismissals
+-- Suggestions that were dismissed.
+SELECT trace_id, other_id, created_at FROM memory_dismissal
+WHERE user_id = %b AND (trace_id, other_id) > (%b::uuid, %b::uuid) ORDER BY user_id, trace_id, other_id LIMIT %b
+
 -- name: receipts
 SELECT id, scope, reason, counts, state, created_at, finished_at FROM forget_receipt
 WHERE user_id = %b AND id > %b ORDER BY user_id, id LIMIT %b

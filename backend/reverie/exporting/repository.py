@@ -38,6 +38,7 @@ class Pages(NamedTuple):
 _NONE = UUID(int=0)
 EDGES = Pages("edges", "edge", ("src", "dst", "type", "weight", "ts", "meta"), (_NONE, _NONE, ""), 1000)
 OTHERS = (
+    Pages("dismissals", "dismissal", ("trace_id", "other_id", "created_at"), (_NONE, _NONE), 1000),
     Pages(
         "receipts", "receipt", ("receipt_id", "scope", "reason", "counts", "state", "created_at", "finished_at"),
         (_NONE,), 500,

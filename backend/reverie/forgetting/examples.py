@@ -14,7 +14,7 @@ EVERYTHING: dict[str, Any] = {"user_id": USER, "scope": {"all": True}, "dry_run"
 
 _COUNTS: dict[str, int] = {
     "traces": 1, "bodies": 1, "vectors": 1, "edges": 2, "cold": 0, "operations": 0, "answers": 1, "focus": 1,
-    "recalls": 1,
+    "recalls": 1, "dismissals": 0,
 }  # fmt: skip
 RECEIPT_ID = "019ab5c9-11f0-7b4c-a1de-93d07f5c2b10"
 FORGOTTEN: dict[str, Any] = {
@@ -46,7 +46,7 @@ RECEIPT: dict[str, Any] = {
 RECEIPTS: dict[str, Any] = {"items": [RECEIPT], "next_cursor": None}
 _PLACES = (
     "traces", "bodies", "vectors", "edges", "digests", "removals", "operations", "answers", "rebuilds", "provenance",
-    "triples", "recalls", "leftovers", "garbage", "files", "focus",
+    "triples", "recalls", "dismissals", "leftovers", "garbage", "files", "focus",
 )  # fmt: skip
 VERIFIED: dict[str, Any] = {
     "receipt_id": RECEIPT_ID,

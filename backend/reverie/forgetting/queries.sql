@@ -93,6 +93,8 @@ SELECT (SELECT count(*) FROM gone),
         WHERE EXISTS (SELECT FROM memory_digest d WHERE d.user_id = %b AND d.trace_id = gone.id)
            OR EXISTS (SELECT FROM cold_removal r WHERE r.user_id = %b AND r.trace_id = gone.id)),
        (SELECT count(*) FROM gone JOIN memory_access a ON a.user_id = %b AND a.trace_id = gone.id),
+       (SELECT count(*) FROM memory_dismissal s
+        WHERE s.user_id = %b AND (s.trace_id IN (SELECT id FROM gone) OR s.other_id IN (SELECT id FROM gone))),
        (SELECT array_agg(id) FROM (SELECT id FROM gone ORDER BY id DESC LIMIT 100) shown)
 
 -- name: close_gaps

@@ -26,6 +26,7 @@ from reverie.core.ids import user_uuid
 from reverie.core.paging import next_cursor
 from reverie.core.queries import Queries
 from reverie.forgetting import repository
+from reverie.forgetting.mirror import Mirror
 from reverie.forgetting.repository import Receipt
 from reverie.forgetting.schemas import ReceiptOut, ReceiptPage, ReceiptsQuery, VerifyOut
 from reverie.memories.access import AccessCounts
@@ -36,11 +37,11 @@ SQL = Queries("reverie.forgetting", "verify.sql")
 
 PLACES: Final = (
     "traces", "bodies", "vectors", "edges", "digests", "removals", "operations", "answers", "rebuilds", "provenance",
-    "triples", "recalls",
+    "triples", "recalls", "dismissals",
 )  # fmt: skip
 """The places in PostgreSQL, as their queries are named."""
 
-LEFTOVERS, FILES, GARBAGE, FOCUS, RECALLS = "leftovers", "files", "garbage", "focus", "recalls"
+LEFTOVERS, FILES, GARBAGE, FOCUS, RECALLS, MIRROR = "leftovers", "files", "garbage", "focus", "recalls", "mirror"
 
 log = structlog.get_logger(__name__)
 
@@ -57,11 +58,15 @@ class Findings:
 class ReceiptService:
     """The receipts of every user."""
 
-    def __init__(self, database: Database, focus: Focus, cold: ColdService, access: AccessCounts) -> None:
+    def __init__(
+        self, database: Database, focus: Focus, cold: ColdService, access: AccessCounts, mirror: Mirror | None = None
+    ) -> None:
+        """``mirror`` is None where the graph has none."""
         self._database = database
         self._focus = focus
         self._cold = cold
         self._access = access
+        self._mirror = mirror
 
     async def page(self, principal: Principal, query: ReceiptsQuery) -> ReceiptPage:
         """Receipts of a user, newest first."""
@@ -101,6 +106,7 @@ class ReceiptService:
             findings.until = await _until(connection, receipt)
         await self._in_files(space_id, user_id, ids, findings)
         await self._in_redis(space_id, user_id, ids, findings)
+        await self._in_mirror(user_id, ids, findings)
         left = {name: n for name, n in findings.found.items() if n}
         return VerifyOut(
             receipt_id=receipt_id, state=receipt.state, verified_at=clock.now(), traces=len(ids),
@@ -130,6 +136,14 @@ class ReceiptService:
         findings.found[RECALLS] += recalled or 0
         if focused is None or recalled is None:
             findings.unseen.append("Redis")
+
+    async def _in_mirror(self, user_id: UUID, ids: Sequence[UUID], findings: Findings) -> None:
+        if self._mirror is None:
+            return
+        mirrored = await self._mirror.count(user_id, ids)
+        findings.found[MIRROR] = mirrored or 0
+        if mirrored is None:
+            findings.unseen.append("the mirror of the graph")
 
 
 def receipt_out(user: str, one: Receipt) -> ReceiptOut:

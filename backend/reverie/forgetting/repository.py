@@ -57,9 +57,10 @@ async def ids_of(session: ReadSession, name: str, *parameters: Any) -> list[UUID
 
 async def counts(session: ReadSession, user_id: UUID, trace_ids: Sequence[UUID]) -> tuple[dict[str, int], list[UUID]]:
     """What hangs on the traces, and up to 100 of their ids."""
-    row = await session.fetch_one(SQL["counts"], (user_id, packed(trace_ids), *[user_id] * 6))
+    row = await session.fetch_one(SQL["counts"], (user_id, packed(trace_ids), *[user_id] * 7))
     assert row is not None  # noqa: S101 - a select of scalars has a row
-    return dict(zip(("traces", "bodies", "vectors", "edges", "cold", "recalls"), row[:6], strict=True)), row[6] or []
+    names = ("traces", "bodies", "vectors", "edges", "cold", "recalls", "dismissals")
+    return dict(zip(names, row[:7], strict=True)), row[7] or []
 
 
 async def naming_operations(session: ReadSession, user_id: UUID, trace_ids: Sequence[UUID]) -> int:

@@ -84,7 +84,7 @@ class Counts(Answer):
     """Rows and entries in each store.
 
     ``cold``: traces whose text lies in a file; ``operations`` and ``answers`` (to an Idempotency-Key): those that named
-    any of the traces, and name them no more.
+    any of the traces, and name them no more; ``dismissals``: suggestions that were dismissed.
     """
 
     traces: int
@@ -96,6 +96,7 @@ class Counts(Answer):
     answers: int
     focus: int
     recalls: int
+    dismissals: int
 
 
 State = Literal["running", "done"]

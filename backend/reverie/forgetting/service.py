@@ -20,6 +20,7 @@ from reverie.core.idempotency import Claim, redact
 from reverie.core.ids import user_uuid, uuid7
 from reverie.core.queue import Bell
 from reverie.forgetting import repository, scopes
+from reverie.forgetting.mirror import Mirror
 from reverie.forgetting.schemas import Counts, ForgetIn, ForgetOut, State
 from reverie.memories import derived, entities
 from reverie.memories import repository as memories
@@ -40,9 +41,9 @@ PART: Final = 5000
 
 INSTEAD: Final = {
     "trace_id": None, "external_id": None, "status": "rejected", "vectors": None, "error": FORGOTTEN,
-    "reason": "forgotten",
+    "reason": "forgotten", "suggestions": None, "src": None, "dst": None, "meta": None,
 }  # fmt: skip
-"""What an answer that was kept says of a forgotten trace."""
+"""What an answer that was kept says of a forgotten trace, or of an edge that led to one."""
 
 
 @dataclass(slots=True)
@@ -62,9 +63,9 @@ class ForgettingService:
 
     def __init__(
         self, database: Database, focus: Focus, bell: Bell, tombstones: Tombstones, cold: ColdService,
-        access: AccessCounts, recall: RecallService | None,
+        access: AccessCounts, recall: RecallService | None, mirror: Mirror | None = None,
     ) -> None:  # fmt: skip
-        """``recall`` is None in a process that answers no questions."""
+        """``recall`` is None in a process that answers no questions, ``mirror`` where the graph has none."""
         self._database = database
         self._focus = focus
         self._bell = bell
@@ -72,6 +73,7 @@ class ForgettingService:
         self._cold = cold
         self._access = access
         self._recall = recall
+        self._mirror = mirror
 
     async def forget(self, principal: Principal, body: ForgetIn, claim: Claim) -> dict[str, Any]:
         """Forgets a scope, or counts it. Of a user who is not there nothing goes, and no receipt is left.
@@ -225,6 +227,8 @@ class ForgettingService:
             self._recall.forget(user_id, gone.ids)
         if gone.state == "running" and gone.receipt_id is not None:
             await self._bell.ring(gone.receipt_id)
+        if self._mirror is not None:
+            await self._mirror.remove(user_id, None if everything else gone.ids)
         await self._access.remove(space_id, user_id, None if everything else gone.ids)
         return await (self._focus.drop(user_id) if everything else self._focus.remove(user_id, gone.ids))
 

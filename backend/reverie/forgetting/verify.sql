@@ -31,6 +31,13 @@ WHERE x.user_id = %(user)s AND x.receipt_id = %(receipt)s
 SELECT count(*) FROM tombstone x JOIN memory_access t ON t.user_id = x.user_id AND t.trace_id = x.trace_id
 WHERE x.user_id = %(user)s AND x.receipt_id = %(receipt)s
 
+-- name: dismissals
+SELECT count(*) FROM memory_dismissal d
+WHERE d.user_id = %(user)s AND (
+    d.trace_id IN (SELECT x.trace_id FROM tombstone x WHERE x.user_id = %(user)s AND x.receipt_id = %(receipt)s)
+    OR d.other_id IN (SELECT x.trace_id FROM tombstone x WHERE x.user_id = %(user)s AND x.receipt_id = %(receipt)s)
+)
+
 -- name: removals
 -- What is noted to be taken out of files, and is not yet.
 SELECT count(*) FROM tombstone x JOIN cold_removal t ON t.user_id = x.user_id AND t.trace_id = x.trace_id
@@ -46,7 +53,9 @@ WHERE o.user_id = %(user)s AND o.kind <> %(kind)s AND EXISTS (
 -- name: answers
 SELECT count(*) FROM idempotency_key i
 WHERE i.user_id = %(user)s AND i.response IS NOT NULL AND EXISTS (
-    SELECT FROM regexp_matches(convert_from(i.response, 'UTF8'), '"trace_id":"([0-9a-f-]{36})"', 'g') AS m (found)
+    SELECT FROM regexp_matches(
+        convert_from(i.response, 'UTF8'), '"(?:trace_id|src|dst)":"([0-9a-f-]{36})"', 'g'
+    ) AS m (found)
     WHERE m.found[1]::uuid IN (
         SELECT x.trace_id FROM tombstone x WHERE x.user_id = %(user)s AND x.receipt_id = %(receipt)s
     )

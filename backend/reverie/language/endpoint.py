@@ -15,7 +15,16 @@ import orjson
 from pydantic import BaseModel, Field, ValidationError
 
 from reverie.core.config import Settings
-from reverie.core.exchange import AsyncExchange, ExchangeError, TooLong, TooSlow, endpoint_url
+from reverie.core.exchange import (
+    PRIVATE,
+    AsyncExchange,
+    ExchangeError,
+    Private,
+    TooLong,
+    TooSlow,
+    endpoint_url,
+    other_answer,
+)
 from reverie.language.protocol import Answer, LanguageModel, LanguageModelError, Question, Reason, estimated
 
 MOST_ANSWER_BYTES: Final = 1024 * 1024
@@ -54,7 +63,15 @@ class EndpointModel:
     Nothing is asked before the first question. What its errors say names neither the address nor the key.
     """
 
-    def __init__(self, url: str, model: str, api_key: str | None = None, *, timeout_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        api_key: str | None = None,
+        *,
+        timeout_seconds: float = 60.0,
+        public_only: bool = False,
+    ) -> None:
         """Prepares the connection.
 
         Args:
@@ -62,13 +79,16 @@ class EndpointModel:
             model: what the endpoint calls the model.
             api_key: sent as a bearer token.
             timeout_seconds: for one question, all attempts together.
+            public_only: it is not asked at a private address.
 
         Raises:
             SettingsError: the URL is none, or the key cannot be a header.
         """
         self.name: str = model
         address = endpoint_url(url, "/chat/completions", "LANGUAGE_MODEL_URL")
-        self._exchange = AsyncExchange(address, api_key, "LANGUAGE_MODEL_API_KEY", MOST_ANSWER_BYTES)
+        self._exchange = AsyncExchange(
+            address, api_key, "LANGUAGE_MODEL_API_KEY", MOST_ANSWER_BYTES, public_only=public_only
+        )
         self._timeout = timeout_seconds
         self._form: int | None = None
 
@@ -77,6 +97,9 @@ class EndpointModel:
         status, body = await self._answered(question, deadline)
         if status != HTTPStatus.OK:
             raise _refused(status)
+        other = other_answer(status, body)
+        if other is not None:
+            raise _none(Reason.UNREADABLE, f"answered {other}; check LANGUAGE_MODEL_URL", question.tokens)
         return _read(body, question)
 
     async def close(self) -> None:
@@ -106,6 +129,8 @@ class EndpointModel:
                 raise _none(Reason.LATE, detail, question.tokens) from None
             except TooLong:
                 raise _none(Reason.TOO_LARGE, "answered with too much", question.tokens) from None
+            except Private:
+                raise _none(Reason.UNREACHABLE, PRIVATE) from None
             except ExchangeError:
                 raise _none(Reason.UNREACHABLE, "is not asked any more") from None
             except httpx.TransportError:
@@ -160,6 +185,7 @@ def build_model(settings: Settings) -> LanguageModel | None:
         settings.language_model,
         settings.language_model_api_key,
         timeout_seconds=settings.language_model_timeout_seconds,
+        public_only=settings.public_only("language_model_url"),
     )
 
 
@@ -199,6 +225,9 @@ def _refused(status: int) -> LanguageModelError:
         said = f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         said = str(status)
+    other = other_answer(status, b"")
+    if other is not None:
+        return _none(Reason.NOT_FOUND, f"answered {other}")
     hint = _HINTS.get(status)
     return _none(_REASONS.get(status, Reason.FAILED), f"answered {said}{'; ' + hint if hint else ''}")
 

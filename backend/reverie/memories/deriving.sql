@@ -108,12 +108,16 @@ WHERE e.user_id = %b AND e.src = g.src AND e.dst = g.dst AND e.type = g.type
 
 -- name: write_edges
 -- Those whose ends both stand. One that says the same already keeps the run that made it; one that somebody else made
--- stays as it is.
+-- stays as it is, and of what a person has put the other way round, nothing is said.
 INSERT INTO memory_edge AS e (space_id, user_id, src, dst, type, weight, ts, meta)
 SELECT %b, s.user_id, s.id, d.id, g.type, g.weight, %b, g.meta
 FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::real[], %b::jsonb[]) AS g (src, dst, type, weight, meta)
 JOIN memory_trace s ON s.user_id = %b AND s.id = g.src AND s.deleted_at IS NULL
 JOIN memory_trace d ON d.user_id = s.user_id AND d.id = g.dst AND d.deleted_at IS NULL
+WHERE g.type <> 'supersedes' OR NOT EXISTS (
+    SELECT FROM memory_edge h
+    WHERE h.user_id = s.user_id AND h.src = g.dst AND h.dst = g.src AND h.type = g.type AND h.meta ->> 'by' = 'hand'
+)
 ON CONFLICT (user_id, src, dst, type) DO UPDATE SET weight = excluded.weight, meta = excluded.meta, ts = excluded.ts
 WHERE e.meta ->> 'by' = 'dream' AND (e.weight, e.meta - 'run') IS DISTINCT FROM (excluded.weight, excluded.meta - 'run')
 RETURNING e.src

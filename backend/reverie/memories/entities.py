@@ -47,22 +47,28 @@ _LINKED_KINDS: Final = [KINDS[kind] for kind in RECALLED_KINDS]
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose entities are written, and when; ``key`` is that of the space's hashes, ``run_id`` a night's."""
+    """Whose entities are written, and when; ``key`` is that of the space's hashes, ``run_id`` a night's.
+
+    ``migrated``: by a migration, whose mentions no night takes away: that they are true the source says, not the text.
+    """
 
     space_id: UUID
     user_id: UUID
     key: bytes
     now: datetime
     run_id: UUID | None = None
+    migrated: bool = False
 
     @property
     def by(self) -> dict[str, Any]:
         """What edges of a night say of who made them; those made shortly after writing say nothing."""
+        if self.migrated:
+            return {"by": "migration"}
         return {} if self.run_id is None else {"by": "dream", "run": str(self.run_id)}
 
     @property
     def provenance(self) -> dict[str, Any]:
-        return self.by or {"by": "links"}
+        return {"by": "links"} if self.run_id is None else self.by
 
     def identity(self, name: str) -> bytes:
         """By which the entity of a name is found."""
@@ -191,11 +197,13 @@ async def known(session: ReadSession, user_id: UUID, hashes: Collection[bytes]) 
     return {bytes(row[0]): row[1] for row in rows}
 
 
-async def make(session: WriteSession, scope: Scope, names: Sequence[tuple[str, str]]) -> dict[str, UUID]:
-    """Makes the entities of names (name, language) that the user has none of; name → id."""
+async def make(
+    session: WriteSession, scope: Scope, names: Sequence[tuple[str, str]], ids: Sequence[UUID] | None = None
+) -> dict[str, UUID]:
+    """Makes the entities of names (name, language) that the user has none of; name → id. ``ids`` they get, if given."""
     if not names:
         return {}
-    ids = uuid7s(scope.now, len(names))
+    ids = uuid7s(scope.now, len(names)) if ids is None else list(ids)
     written = [name for name, _ in names]
     parameters = (
         scope.space_id, scope.user_id, scope.now, ids, written, [language for _, language in names],
@@ -208,6 +216,19 @@ async def make(session: WriteSession, scope: Scope, names: Sequence[tuple[str, s
 
 async def mention(session: WriteSession, scope: Scope, mentions: Iterable[Mention]) -> list[UUID]:
     """Writes mentions; the entities of those that are new or say something else."""
+    given = _mentions(scope, mentions)
+    return [row[0] for row in await session.fetch(SQL["write_mentions"], given)] if given else []
+
+
+async def mention_unsettled(session: WriteSession, scope: Scope, mentions: Iterable[Mention]) -> None:
+    """Writes mentions without a look at what is new. Whoever calls has the entities settled later."""
+    given = _mentions(scope, mentions)
+    if given:
+        await session.execute(SQL["write_mentions"], given)
+
+
+def _mentions(scope: Scope, mentions: Iterable[Mention]) -> tuple[Any, ...]:
+    """The parameters by which mentions are written; none where there are none."""
     rows = [
         (
             one.trace_id,
@@ -216,11 +237,7 @@ async def mention(session: WriteSession, scope: Scope, mentions: Iterable[Mentio
         )
         for one in mentions
     ]
-    if not rows:
-        return []
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    written = await session.fetch(SQL["write_mentions"], (scope.space_id, scope.now, *columns, scope.user_id))
-    return [row[0] for row in written]
+    return (scope.space_id, scope.now, *map(list, zip(*rows, strict=True)), scope.user_id) if rows else ()
 
 
 async def unmention(
@@ -445,6 +462,7 @@ async def _set_sources(
     if gone:
         columns = [[one[place] for one in gone] for place in range(3)]
         await session.execute(SQL["drop_triples"], (*columns, user_id))
+        await session.execute(SQL["leave_triples"], (*columns, user_id))
     rest = [one for one in left if one[3]]
     if rest:
         columns = [[one[place] for one in rest] for place in range(3)]

@@ -82,9 +82,10 @@ WHERE (e.meta -> 'as', e.meta -> 'type') IS DISTINCT FROM (excluded.meta -> 'as'
 RETURNING e.dst
 
 -- name: drop_mentions
--- Of what these traces mention, all but what is wanted; which entities lost one.
+-- Of what these traces mention, all but what is wanted; which entities lost one. Who took part in an episode was known
+-- where it comes from, and no text of its own needs to name them.
 DELETE FROM memory_edge e
-WHERE e.user_id = %b AND e.src = ANY(%b::uuid[]) AND e.type = 'mentions'
+WHERE e.user_id = %b AND e.src = ANY(%b::uuid[]) AND e.type = 'mentions' AND e.meta ->> 'by' IS DISTINCT FROM 'migration'
   AND NOT EXISTS (SELECT FROM unnest(%b::uuid[], %b::uuid[]) AS w (src, dst) WHERE w.src = e.src AND w.dst = e.dst)
 RETURNING e.dst, e.meta -> 'as'
 
@@ -227,11 +228,16 @@ moved AS (
 )
 INSERT INTO memory_edge AS e (space_id, user_id, src, dst, type, weight, ts, meta)
 SELECT DISTINCT ON (m.src, m.dst, m.type) m.* FROM moved m WHERE m.src <> m.dst ORDER BY m.src, m.dst, m.type, m.ts
+-- Of two of which a person has made one, what that one says stays.
 ON CONFLICT (user_id, src, dst, type) DO UPDATE
-SET meta = CASE WHEN e.meta ? 'sources' AND excluded.meta ? 'sources' THEN e.meta || jsonb_build_object('sources', (
+SET weight = CASE WHEN excluded.meta ->> 'by' = 'hand' AND e.meta ->> 'by' IS DISTINCT FROM 'hand'
+                  THEN excluded.weight ELSE e.weight END,
+    meta = CASE WHEN excluded.meta ->> 'by' = 'hand' AND e.meta ->> 'by' IS DISTINCT FROM 'hand'
+                THEN excluded.meta ELSE e.meta END
+        || CASE WHEN e.meta ? 'sources' OR excluded.meta ? 'sources' THEN jsonb_build_object('sources', (
     SELECT jsonb_agg(DISTINCT s.id ORDER BY s.id)
-    FROM jsonb_array_elements_text((e.meta -> 'sources') || (excluded.meta -> 'sources')) AS s (id)
-)) ELSE e.meta END
+    FROM jsonb_array_elements_text(coalesce(e.meta -> 'sources', '[]') || coalesce(excluded.meta -> 'sources', '[]')) AS s (id)
+)) ELSE '{}'::jsonb END
 
 -- name: entity
 SELECT t.identity, t.language, b.content, t.meta
@@ -292,4 +298,10 @@ WHERE e.user_id = %b AND e.src = g.src AND e.dst = g.dst AND e.type = g.type
 
 -- name: drop_triples
 DELETE FROM memory_edge e USING unnest(%b::uuid[], %b::uuid[], %b::text[]) AS g (src, dst, type)
-WHERE e.user_id = %b AND e.src = g.src AND e.dst = g.dst AND e.type = g.type
+WHERE e.user_id = %b AND e.src = g.src AND e.dst = g.dst AND e.type = g.type AND e.meta ->> 'by' IS DISTINCT FROM 'hand'
+
+-- name: leave_triples
+-- What a person said too stands by that alone.
+UPDATE memory_edge e SET meta = e.meta - 'sources'
+FROM unnest(%b::uuid[], %b::uuid[], %b::text[]) AS g (src, dst, type)
+WHERE e.user_id = %b AND e.src = g.src AND e.dst = g.dst AND e.type = g.type AND e.meta ->> 'by' = 'hand'

@@ -33,7 +33,7 @@ def identity(
 ) -> bytes | None:
     """The keyed hash by which a trace of a user is recognised; None for one that is never a duplicate."""
     if external_id is not None:
-        return _hash(key, "external", external_id)
+        return external_identity(key, external_id)
     if kind == "entity":
         return entity_identity(key, content)
     if kind != "turn":
@@ -41,6 +41,11 @@ def identity(
     if occurred_at is not None:
         return _hash(key, "turn", content, kind, role, speaker, conversation_id, occurred_at.isoformat())
     return None
+
+
+def external_identity(key: bytes, external_id: str) -> bytes:
+    """The keyed hash by which a trace of this external_id is recognised."""
+    return _hash(key, "external", external_id)
 
 
 def entity_identity(key: bytes, name: str) -> bytes:

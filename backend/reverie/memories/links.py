@@ -29,6 +29,7 @@ LINK: Final = "link"
 """The kind of operation that makes links."""
 
 SIMILAR: Final = "similar"
+SAME_TOPIC: Final = "same_topic"
 
 Links = Literal["next", "mentions", "all"]
 """MEMORY_LINKS: `next` edges alone, which are made on the way in; those and what is mentioned; all."""
@@ -91,8 +92,14 @@ class Linker:
     async def leave_some(
         self, session: WriteSession, space_id: UUID, user_id: UUID, trace_ids: Sequence[UUID], now: datetime
     ) -> None:
-        """Has these traces linked (again), and no others: those that were changed, or got vectors late."""
-        if self._links == "next" or not trace_ids:
+        """Has these traces linked (again), and no others: those that were changed, or got vectors late.
+
+        Where nobody links them, what they were linked by as notes goes at once: what they are like, and their topics.
+        """
+        if not trace_ids:
+            return
+        if self._links == "next":
+            await session.execute(SQL["unlink"], (list(trace_ids), user_id, [SIMILAR, SAME_TOPIC], False))
             return
         await operations.insert(session, uuid7(now), space_id, LINK, now, user_id=user_id, trace_ids=trace_ids)
 
@@ -178,12 +185,15 @@ class Linker:
             read = {text.id for text in texts}
             changed = [text.id for text in texts if text.id in standing and (again or text.updated_at is not None)]
             entity_ids = await self._entities(session, scope, wanted, identities)
-            mentions = _mentions(wanted, entity_ids, lambda one: one in standing or one not in read)
+            mentions = mentions_in(wanted, entity_ids, lambda one: one in standing or one not in read)
             lost = await _unlink(session, user_id, changed)
-            touched = await entities.mention(session, scope, mentions)
+            new = [text.id for text in texts if text.id in standing and text.updated_at is not None]
+            await _off_topic(session, user_id, new)
+            await entities.mention(session, scope, mentions)
             links = [one for one in similar if one.src in standing]
-            await _write_links(session, space_id, user_id, links, now)
-            await entities.settle(session, scope, touched, lost)
+            await write_links(session, space_id, user_id, links, now)
+            # Also where the mention was there: made with its note, which left this to us.
+            await entities.settle(session, scope, [one.entity_id for one in mentions], lost)
         return len(links) + len(mentions)
 
     async def _find_before(self, space_id: UUID, user_id: UUID, names: Mapping[str, Names], known: set[str]) -> None:
@@ -211,10 +221,10 @@ def operation_of(user_id: UUID) -> UUID:
     return uuid5(USER_NAMESPACE, f"{LINK}/{user_id}")
 
 
-def _mentions(
+def mentions_in(
     names: Mapping[str, Names], entity_ids: Mapping[str, UUID], stands: Callable[[UUID], bool]
 ) -> list[Mention]:
-    """What is mentioned where: of names that are one entity's, one mention."""
+    """What is mentioned where, by the keys of names: of names that are one entity's, one mention. Pure."""
     found: dict[tuple[UUID, UUID], Mention] = {}
     for name, one in names.items():
         for trace_id, spelling in one.traces.items() if name in entity_ids else ():
@@ -238,13 +248,20 @@ async def _unlink(session: WriteSession, user_id: UUID, trace_ids: list[UUID]) -
         return []
     lost = await entities.mentioned_by(session, user_id, trace_ids)
     await entities.unsource(session, user_id, trace_ids)
-    await session.execute(SQL["unlink"], (trace_ids, user_id, [MENTIONS, SIMILAR]))
+    await session.execute(SQL["unlink"], (trace_ids, user_id, [MENTIONS, SIMILAR], True))
     return lost
 
 
-async def _write_links(
+async def _off_topic(session: WriteSession, user_id: UUID, trace_ids: list[UUID]) -> None:
+    """Takes away what a note shared words with as it came, where it says something else now: nobody makes that anew."""
+    if trace_ids:
+        await session.execute(SQL["unlink"], (trace_ids, user_id, [SAME_TOPIC], False))
+
+
+async def write_links(
     session: WriteSession, space_id: UUID, user_id: UUID, links: Sequence[Link], now: datetime
 ) -> None:
+    """Writes edges whose ends both stand; one that a person has made stays as it is. The user is locked."""
     if links:
         columns = [list(column) for column in zip(*dict.fromkeys(links), strict=True)]
         await session.execute(SQL["write_links"], (space_id, now, *columns, user_id))

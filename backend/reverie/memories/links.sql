@@ -101,9 +101,11 @@ JOIN memory_trace t ON t.user_id = %b AND t.id = r.id
 WHERE t.deleted_at IS NULL AND t.updated_at IS NOT DISTINCT FROM r.updated_at
 
 -- name: unlink
--- What a changed text was linked by, but for `next`.
+-- What a changed text was linked by, but for `next`, what a person has made, and who took part in an episode; what a night
+-- has made where that is wanted.
 DELETE FROM memory_edge e USING unnest(%b::uuid[]) AS g (id)
 WHERE e.user_id = %b AND e.type = ANY(%b::text[]) AND (e.src = g.id OR e.dst = g.id)
+  AND (e.meta ->> 'by' IN ('hand', 'migration')) IS NOT TRUE AND (%b OR e.meta ->> 'by' IS NULL)
 
 -- name: write_links
 -- Those whose ends both stand; a trace or an entity may have been forgotten meanwhile.
@@ -113,4 +115,4 @@ FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::real[]) AS g (src, dst, type
 JOIN memory_trace s ON s.user_id = %b AND s.id = g.src AND s.deleted_at IS NULL
 JOIN memory_trace d ON d.user_id = s.user_id AND d.id = g.dst AND d.deleted_at IS NULL
 ON CONFLICT (user_id, src, dst, type) DO UPDATE SET weight = excluded.weight
-WHERE e.weight <> excluded.weight
+WHERE e.weight <> excluded.weight AND e.meta ->> 'by' IS DISTINCT FROM 'hand'

@@ -36,6 +36,7 @@ from reverie.memories.schemas import (
     UsersQuery,
 )
 from reverie.memories.service import MemoryService
+from reverie.memories.suggesting import Suggester
 from reverie.memories.users import UserService
 from reverie.operations.examples import LINK
 from reverie.text.fields import Identifier
@@ -51,6 +52,14 @@ async def memory_service(request: Request) -> MemoryService:
 
 Memories = Annotated[MemoryService, Depends(memory_service)]
 
+
+async def suggester(request: Request) -> Suggester:
+    """What finds suggestions in this process."""
+    service: Suggester = request.app.state.relating
+    return service
+
+
+Suggests = Annotated[Suggester, Depends(suggester)]
 
 _NAMED = {"trace_id": "$response.body#/traces/0/trace_id", "user_id": "$request.body#/user_id"}
 _LEADS = {
@@ -99,16 +108,19 @@ async def remember(
     body: Annotated[RememberIn, Depends(body_of(RememberIn))],
     once: Annotated[Idempotency, Depends(idempotency)],
     memories: Memories,
+    suggester: Suggests,
 ) -> Json:
     """Remembers up to 1000 traces of a user; each is judged by itself, and what is accepted is durable.
 
     With `wait=true` up to 100 texts are encoded before the answer (201); more are accepted at once (202) and encoded
-    in the background. Traces that bring their own `embedding` are never encoded.
+    in the background. Traces that bring their own `embedding` are never encoded. With `suggest=5` up to 20 notes are
+    answered with what each connects to, and are linked to it.
     """
     async with once.claim(principal.space_id) as claim:
         if claim.answer is not None:
             return claim.answer
-        status, content = await memories.remember(principal, body, wait=query.wait, claim=claim)
+        suggesting = suggester.onway(principal, body.user_id, query.suggest)
+        status, content = await memories.remember(principal, body, wait=query.wait, claim=claim, suggesting=suggesting)
     return Json(content, status)
 
 

@@ -140,18 +140,73 @@ class RememberIn(Schema):
         return self
 
 
+MOST_SUGGESTED = 20
+
+
 class RememberQuery(Schema):
     """The query string of remember."""
 
     wait: Annotated[
         bool, Field(description="Whether up to 100 texts are encoded before the answer.", examples=[True])
     ] = True
+    suggest: Annotated[
+        int,
+        Field(ge=0, le=MOST_SUGGESTED, description="How many suggestions each note is answered with.", examples=[5]),
+    ] = 0
+
+
+class NamedEntity(Answer):
+    """An entity, by its name."""
+
+    trace_id: UUID
+    name: str
+
+
+class EdgeBetween(Answer):
+    """A link that stands between two traces."""
+
+    src: UUID
+    dst: UUID
+    type: str
+    weight: float
+
+
+class Reason(Answer):
+    """Why a trace is suggested, and how much that says, 0 to 1.
+
+    ``shared_entity``: both are about these ``entities``. ``alike``: they say nearly the same, by their vectors (the
+    score is the cosine). ``same_topic``: they have these ``words`` in common. ``edge``: this ``edge`` leads from it to
+    the trace itself, or to another that is suggested.
+    """
+
+    why: Literal["shared_entity", "alike", "same_topic", "edge"]
+    score: float
+    entities: list[NamedEntity] = Field(default_factory=list)
+    words: list[str] = Field(default_factory=list)
+    edge: EdgeBetween | None = None
+
+
+class Suggestion(Answer):
+    """A trace or an entity that another trace connects to, with the reasons, the one that says most first.
+
+    ``content`` is the beginning of its text, the name of an entity; null where that is cold.
+    """
+
+    trace_id: UUID
+    kind: Kind
+    content: str | None
+    speaker: str | None
+    conversation_id: str | None
+    happened_at: datetime
+    score: float
+    reasons: list[Reason]
 
 
 class TraceAnswer(Answer):
     """What became of one trace. ``vectors``: stored, pending (made in the background) or skipped (salience too low).
 
-    ``reason`` says for programs why it was rejected, where that is because it was forgotten.
+    ``reason`` says for programs why it was rejected, where that is because it was forgotten. ``suggestions`` are there
+    where they were asked for; null of what is no note.
     """
 
     trace_id: UUID | None
@@ -160,6 +215,7 @@ class TraceAnswer(Answer):
     vectors: Literal["stored", "pending", "skipped"] | None = None
     error: str | None = None
     reason: Literal["forgotten"] | None = None
+    suggestions: list[Suggestion] | None = None
 
 
 class RememberOut(Answer):

@@ -50,6 +50,7 @@ from reverie.memories.schemas import (
     UserOut,
     UserPage,
 )
+from reverie.memories.suggesting import Note, Suggesting
 from reverie.memories.tombstones import Tombstones
 from reverie.operations import repository as operations
 from reverie.text.languages import detect
@@ -80,6 +81,8 @@ class Draft:
     answer: TraceAnswer | None = None
     twin: "Draft | None" = None
     """The earlier trace of the same batch that this one repeats."""
+    note: UUID | None = None
+    """As which it is looked for what it connects to; None where it is not."""
 
     @property
     def is_new(self) -> bool:
@@ -148,29 +151,36 @@ class MemoryService:
         self.maker = VectorMaker(settings, database, encoder, model, bell, self.linker)
 
     async def remember(
-        self, principal: Principal, body: RememberIn, *, wait: bool, claim: Claim
+        self, principal: Principal, body: RememberIn, *, wait: bool, claim: Claim, suggesting: Suggesting | None = None
     ) -> tuple[int, dict[str, Any]]:
         """Remembers what is good of a batch; (201, everything done) or (202, vectors left to an operation).
 
+        ``suggesting`` finds what its notes connect to, where that is wanted.
+
         Raises:
-            Invalid: nothing of the batch could be accepted.
+            Invalid: nothing of the batch could be accepted, or there are too many notes for suggestions.
         """
         user_id = user_uuid(principal.space_id, body.user_id)
         drafts = await self._read(body)
         now = clock.now()
         await self._identify(principal, body, drafts, now)
         lifted = self._recognise(principal, user_id, body, drafts)
-        if any(draft.is_new and draft.to_encode for draft in drafts):
+        if suggesting is not None or any(draft.is_new and draft.to_encode for draft in drafts):
             await self._find_known(principal.space_id, user_id, drafts)
         new = [draft for draft in drafts if draft.is_new]
         if all((draft.twin or draft).is_rejected for draft in drafts):
             raise _none_accepted(drafts, body)
         pending = [draft for draft in new if draft.to_encode]
         waited = wait and _small_enough(pending)
-        failed = await self._encode(pending) if waited else False
+        if suggesting is None:
+            failed = await self._encode(pending) if waited else False
+        else:
+            suggesting.take(_notes(drafts))
+            failed, _ = await asyncio.gather(self._encode(pending if waited else []), suggesting.look())
+            await suggesting.compare({d.note: d.vector for d in new if d.note is not None and d.vector is not None})
 
         def write() -> Awaitable[tuple[int, RememberOut]]:
-            return self._write(principal, body, user_id, drafts, lifted, waited, failed, claim, now)
+            return self._write(principal, body, user_id, drafts, lifted, waited, failed, claim, now, suggesting)
 
         try:
             status, out = await again(write)
@@ -182,7 +192,7 @@ class MemoryService:
             await focusing
         else:
             await asyncio.gather(self._bell.ring(out.operation_id), focusing)
-        return status, out.model_dump()
+        return status, _said(out, suggesting)
 
     async def get(self, principal: Principal, user: str, trace_id: UUID) -> TraceOut:
         """A trace.
@@ -457,6 +467,7 @@ class MemoryService:
         failed: bool,
         claim: Claim,
         now: datetime,
+        suggesting: Suggesting | None,
     ) -> tuple[int, RememberOut]:
         """One transaction: the traces, their edges and vectors, the operation, and the kept answer."""
         new = [d.trace for d in drafts if d.is_new and d.trace is not None]
@@ -481,6 +492,9 @@ class MemoryService:
                 if vectors:
                     await self.maker.settle(session, user_id, [trace_id for trace_id, _ in vectors], changed=False)
             answers = [_answer(draft, written, complete) for draft in drafts]
+            if suggesting is not None:
+                await suggesting.link(session, {one for one, its in written.items() if its.stored}, now)
+                answers = [_with_suggestions(*both, suggesting) for both in zip(drafts, answers, strict=True)]
             with_vector = {trace_id for trace_id, _ in vectors}
             # The others are linked once they have their vectors.
             linked = [t.id for t in new if written[t.id].stored and (t.id in with_vector or not t.vectors)]
@@ -492,10 +506,11 @@ class MemoryService:
             if all(answer.status == "rejected" for answer in answers):
                 raise _none_accepted(drafts, body)
             status = 201 if waited or not pending else 202
-            out = RememberOut(
-                traces=answers, operation_id=operation_id, degraded=["encoder"] if failed and pending else []
-            )
-            await claim.keep(session, status, out.model_dump(), user_id)
+            degraded = ["encoder"] if failed and pending else []
+            if suggesting is not None and _lacking(drafts, suggesting):
+                degraded.append("suggestions")
+            out = RememberOut(traces=answers, operation_id=operation_id, degraded=degraded)
+            await claim.keep(session, status, _said(out, suggesting), user_id)
         return status, out
 
     async def _leave(
@@ -552,6 +567,41 @@ def _answer(draft: Draft, written: dict[UUID, Written], complete: set[UUID]) -> 
         return _answer(draft, written, complete)
     vectors = "stored" if trace.id in complete else "pending" if trace.vectors else "skipped"
     return TraceAnswer(trace_id=trace.id, external_id=trace.external_id, status="stored", vectors=vectors)
+
+
+def _notes(drafts: Sequence[Draft]) -> list[Note]:
+    """The notes of a request, each once, new or known; from now on each draft knows as which."""
+    notes: dict[UUID, Note] = {}
+    for draft in drafts:
+        trace = draft.trace
+        if trace is None or trace.kind != "note" or draft.twin is not None or draft.is_rejected:
+            continue
+        known = draft.answer is not None
+        note_id = draft.answer.trace_id if draft.answer is not None else trace.id
+        if note_id is not None:
+            draft.note = note_id
+            notes[note_id] = Note(note_id, trace.content, trace.language, trace.speaker, known)
+    return list(notes.values())
+
+
+def _with_suggestions(draft: Draft, answer: TraceAnswer, suggesting: Suggesting) -> TraceAnswer:
+    note_id = (draft.twin or draft).note
+    if note_id is None or answer.trace_id is None:
+        return answer
+    return answer.model_copy(update={"suggestions": suggesting.of(answer.trace_id, note_id)})
+
+
+def _lacking(drafts: Sequence[Draft], suggesting: Suggesting) -> bool:
+    """Whether more might be suggested: something was not looked at, or a note that gets a vector has none yet."""
+    return suggesting.degraded or any(draft.note is not None and draft.is_new and draft.to_encode for draft in drafts)
+
+
+_UNASKED: Final = {"traces": {"__all__": {"suggestions"}}}
+
+
+def _said(out: RememberOut, suggesting: Suggesting | None) -> dict[str, Any]:
+    """What is answered; of suggestions nothing where none were asked for."""
+    return out.model_dump() if suggesting is not None else out.model_dump(exclude=_UNASKED)
 
 
 def _same_as(draft: Draft, trace_id: UUID, known_digest: bytes) -> None:

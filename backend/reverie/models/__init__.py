@@ -4,6 +4,7 @@ from reverie.models.access import MemoryAccess
 from reverie.models.base import Base
 from reverie.models.body import MemoryBody
 from reverie.models.cold import ColdGarbage, ColdRemoval, ColdSegment, MemoryDigest
+from reverie.models.dismissal import MemoryDismissal
 from reverie.models.dream import DreamAside, DreamControl, DreamDay, DreamNight, DreamRun, DreamStage, DreamUser
 from reverie.models.edge import MemoryEdge
 from reverie.models.embedding import MemoryEmbedding, Model, Reembedding
@@ -13,11 +14,13 @@ from reverie.models.operation import IdempotencyKey, Operation
 from reverie.models.partition import MemoryPartition, TierChange, TierControl, TierRun
 from reverie.models.receipt import ForgetReceipt, Rebuild, StoreSecret, Tombstone
 from reverie.models.retention import Retention
+from reverie.models.settings import AiSettings
 from reverie.models.space import ApiKey, Space
 from reverie.models.trace import MemoryTrace
 from reverie.models.user import MemoryUser
 
 __all__ = [
+    "AiSettings",
     "ApiKey",
     "Base",
     "ColdGarbage",
@@ -36,6 +39,7 @@ __all__ = [
     "MemoryAccess",
     "MemoryBody",
     "MemoryDigest",
+    "MemoryDismissal",
     "MemoryEdge",
     "MemoryEmbedding",
     "MemoryIndex",

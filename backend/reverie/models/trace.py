@@ -39,6 +39,9 @@ class MemoryTrace(Base):
         ),
         Index("memory_trace_derived", "user_id", "id", postgresql_where=text("provenance ? 'sources'")),
         Index("memory_trace_entity", "user_id", "id", postgresql_where=text("kind = 'entity'")),
+        # A profile begins with the newest, and looks at what was changed last.
+        Index("memory_trace_fact", "user_id", "happened_at", postgresql_where=text("kind = 'fact'")),
+        Index("memory_trace_changed", "user_id", "updated_at", postgresql_where=text("updated_at IS NOT NULL")),
         Index(
             "memory_trace_meta",
             "meta",

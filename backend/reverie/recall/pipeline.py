@@ -102,7 +102,8 @@ class RecallService:
         self._k = settings.memory_k
         self._language = settings.memory_language
         self._timeout = settings.memory_recall_timeout_seconds
-        indexes = Indexes(database, settings.memory_hnsw)
+        self.indexes = indexes = Indexes(database, settings.memory_hnsw)
+        """What is known of large users, for whoever looks for what is near beside recall."""
         shelf = Shelf(model, settings.memory_held_mb * 1024 * 1024, indexes)
         # A user's version tells what was changed; that his traces lie elsewhere now, nobody notes with it.
         indexes.when_moved(shelf.clear)

@@ -7,7 +7,7 @@ read; of a language whose small words are not known here nothing is told.
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from reverie.text.entities import STOP, name_key
 from reverie.text.known_names import GIVEN_NAMES
@@ -56,6 +56,9 @@ _COMMON: Final = frozenset(
 )
 """Words that tell one conversation from another the least."""
 
+Phrases: TypeAlias = dict[tuple[str, ...], str]
+"""Stems → how they are written."""
+
 _FENCED = re.compile(r"```.*?(?:```|\Z)|https?://\S{1,500}", re.DOTALL)
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|[^\s\w]")
 _NO_NOUN: Final = ("ly", "n't", "n’t")
@@ -90,12 +93,30 @@ def topics(texts: Sequence[str], language: str = "english", *, speakers: Collect
     return [min(written[stem].items(), key=lambda item: (-item[1], item[0]))[0] for stem in chosen]
 
 
+def phrases(text: str) -> Phrases:
+    """The words and phrases of an English text that say something; names of persons are none."""
+    return _phrases(text[:READ_CHARS], ())
+
+
+def shared(one: Phrases, other: Phrases) -> list[str]:
+    """What two texts have in common, as the first writes it, what says most first.
+
+    Phrases before words, and no word of a phrase beside it.
+    """
+    both = sorted(one.keys() & other.keys(), key=lambda stem: (-_weight(stem, {stem: 1}), stem))
+    chosen: list[tuple[str, ...]] = []
+    for stem in both:
+        if not any(set(stem) & set(before) for before in chosen):
+            chosen.append(stem)
+    return [one[stem] for stem in chosen]
+
+
 def _weight(stem: tuple[str, ...], counts: Mapping[tuple[str, ...], int]) -> float:
     """Phrases before words, and long words before short ones: they say more."""
     return counts[stem] * (1 + 0.9 * (len(stem) - 1)) * min(1.0, 0.4 + 0.1 * sum(map(len, stem)) / len(stem))
 
 
-def _phrases(text: str, left_out: Collection[str]) -> dict[tuple[str, ...], str]:
+def _phrases(text: str, left_out: Collection[str]) -> Phrases:
     """Stems → how they are written: every content word of a text, and every two that stand side by side."""
     found: dict[tuple[str, ...], str] = {}
     before: tuple[str, str] | None = None

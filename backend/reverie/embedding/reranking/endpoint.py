@@ -16,7 +16,16 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from reverie.core.exchange import Exchange, ExchangeError, TooLong, TooSlow, endpoint_url
+from reverie.core.exchange import (
+    PRIVATE,
+    Exchange,
+    ExchangeError,
+    Private,
+    TooLong,
+    TooSlow,
+    endpoint_url,
+    other_answer,
+)
 from reverie.embedding.protocol import FloatArray, Limits
 from reverie.embedding.reranking.protocol import RerankError
 
@@ -56,7 +65,15 @@ class EndpointReranker:
     limits: Limits = Limits(texts=1_000, size=8_000_000)
     max_tokens: int = 8_192
 
-    def __init__(self, url: str, model: str, api_key: str | None = None, *, timeout_seconds: float = 1.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        api_key: str | None = None,
+        *,
+        timeout_seconds: float = 1.0,
+        public_only: bool = False,
+    ) -> None:
         """Prepares the connection.
 
         Args:
@@ -64,12 +81,14 @@ class EndpointReranker:
             model: what the endpoint calls the model.
             api_key: sent as a bearer token.
             timeout_seconds: for all texts of a question together.
+            public_only: it is not asked at a private address.
 
         Raises:
             SettingsError: the URL is none, or the key cannot be a header.
         """
         self.name: str = model
-        self._exchange = Exchange(endpoint_url(url, "/rerank", "RERANK_URL"), api_key, "RERANK_API_KEY")
+        address = endpoint_url(url, "/rerank", "RERANK_URL")
+        self._exchange = Exchange(address, api_key, "RERANK_API_KEY", public_only=public_only)
         self._timeout = timeout_seconds
         self._form: Form | None = None
 
@@ -100,6 +119,9 @@ class EndpointReranker:
                 return self._scores(question, [texts[0][: max(_FEWEST_CHARS, len(texts[0]) // 2)]], deadline)
         if status != HTTPStatus.OK:
             raise _refused(status)
+        other = other_answer(status, body)
+        if other is not None:
+            raise RerankError(f"The rerank endpoint answered {other}; check RERANK_URL.")
         return _read(body, len(texts))
 
     def _ask(self, question: str, texts: list[str], deadline: float) -> tuple[int, bytes]:
@@ -127,6 +149,8 @@ class EndpointReranker:
                 ) from None
             except TooLong:
                 raise RerankError("The rerank endpoint's answer is too long.") from None
+            except Private:
+                raise RerankError(f"The rerank endpoint {PRIVATE}.") from None
             except ExchangeError:
                 raise RerankError("The reranker is closed.") from None
             except httpx.TransportError:
@@ -183,6 +207,9 @@ def _refused(status: int) -> RerankError:
         said = f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         said = str(status)
+    other = other_answer(status, b"")
+    if other is not None:
+        return RerankError(f"The rerank endpoint answered {other}.")
     hint = _HINTS.get(status)
     return RerankError(f"The rerank endpoint answered {said}{'; ' + hint if hint else ''}.")
 

@@ -77,7 +77,13 @@ class RemotePairs:
     def build(self, settings: Settings) -> Reranker:
         from reverie.embedding.reranking.endpoint import EndpointReranker
 
-        return EndpointReranker(self.url, self.model, settings.rerank_api_key, timeout_seconds=settings.rerank_seconds)
+        return EndpointReranker(
+            self.url,
+            self.model,
+            settings.rerank_api_key,
+            timeout_seconds=settings.rerank_seconds,
+            public_only=settings.public_only("rerank_url"),
+        )
 
 
 Choice = CarriedPairs | PairsFolder | CrossEncoderModel | RemotePairs

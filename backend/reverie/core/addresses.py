@@ -1,0 +1,117 @@
+"""Addresses of the machines and networks around a server, which what an admin saves must not lead it to.
+
+A name is looked up once, what it resolves to is looked at, and that very address is connected to: a name that resolves
+to another one a moment later (DNS rebinding) changes nothing.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Iterable
+from typing import Final
+
+import httpx
+
+_TRANSLATED: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+"""Addresses of IPv6 that stand for the address of IPv4 in their last bits (RFC 6052, RFC 8215)."""
+
+
+class PrivateAddress(Exception):  # noqa: N818 - named as it is said
+    """A host is, or resolves to, an address that is not of the public internet."""
+
+
+def is_private(address: str) -> bool:
+    """Whether an address is of anything else than the public internet.
+
+    Loopback, RFC 1918, link-local (metadata services too), unique local, shared (RFC 6598), multicast, reserved, and
+    all of these within an address of IPv6.
+    """
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
+        if inner is None and any(found in network for network in (*_TRANSLATED, ipaddress.ip_network("::/96"))):
+            inner = ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)
+        if inner is not None:
+            return is_private(str(inner))
+        if found.is_site_local:
+            return True
+    return not found.is_global or found.is_multicast or found.is_reserved
+
+
+def looked_up(host: str, port: int) -> list[str]:
+    """The addresses of a host, all of them public, in the order in which they are to be tried.
+
+    Raises:
+        PrivateAddress: one of them is not.
+        OSError: it has none.
+    """
+    return _public(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+
+async def looked_up_beside(host: str, port: int) -> list[str]:
+    """:func:`looked_up`, without the event loop waiting for it."""
+    loop = asyncio.get_running_loop()
+    return _public(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+
+def _public(found: Iterable[tuple[object, object, object, object, tuple[object, ...]]]) -> list[str]:
+    addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
+    if any(is_private(address) for address in addresses):
+        raise PrivateAddress
+    return addresses
+
+
+def place_of(url: httpx.URL) -> tuple[str, int]:
+    """The host and port that a URL leads to."""
+    return url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80)
+
+
+class PublicOnly(httpx.HTTPTransport):
+    """Connects to public addresses alone, and past every proxy: whoever looks a name up decides where it leads."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Sends a request.
+
+        Raises:
+            PrivateAddress: its host is, or resolves to, a private address.
+        """
+        try:
+            addresses = looked_up(*place_of(request.url))
+        except OSError as error:
+            raise httpx.ConnectError(str(error), request=request) from error
+        for left, address in enumerate(addresses, 1 - len(addresses)):
+            try:
+                return super().handle_request(_to(request, address))
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                if left == 0:
+                    raise
+        raise httpx.ConnectError("no address", request=request)
+
+
+class AsyncPublicOnly(httpx.AsyncHTTPTransport):
+    """:class:`PublicOnly` for an event loop."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """As :meth:`PublicOnly.handle_request`."""
+        try:
+            addresses = await looked_up_beside(*place_of(request.url))
+        except OSError as error:
+            raise httpx.ConnectError(str(error), request=request) from error
+        for left, address in enumerate(addresses, 1 - len(addresses)):
+            try:
+                return await super().handle_async_request(_to(request, address))
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                if left == 0:
+                    raise
+        raise httpx.ConnectError("no address", request=request)
+
+
+def _to(request: httpx.Request, address: str) -> httpx.Request:
+    """A request to this address; its certificate has to be that of the host it was meant for, which Host names."""
+    return httpx.Request(
+        request.method,
+        request.url.copy_with(host=address),
+        headers=request.headers,
+        stream=request.stream,
+        extensions={**request.extensions, "sni_hostname": request.url.raw_host.decode("ascii")},
+    )

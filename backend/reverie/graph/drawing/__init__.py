@@ -1,0 +1,1 @@
+"""A part of a graph as pictures and files. Pure."""

@@ -1,0 +1,58 @@
+"""What the graph of a user is read from: PostgreSQL, which holds it, or a mirror of it that is as new."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+TOGETHER = "mentioned_together"
+"""The type of an edge that is computed when it is asked for: the same traces mention both entities."""
+
+
+class Whose(NamedTuple):
+    """The user whose graph is read, and its space."""
+
+    space_id: UUID
+    user_id: UUID
+
+
+class Link(NamedTuple):
+    """An edge of the graph."""
+
+    src: UUID
+    dst: UUID
+    type: str
+    weight: float
+
+    def other(self, one: UUID) -> UUID:
+        """Its other end."""
+        return self.dst if one == self.src else self.src
+
+
+class GraphBackend(Protocol):
+    """How a graph is read. Every answer is bounded, and nobody else's; what may be seen of it is told by PostgreSQL.
+
+    ``types`` None stands for all.
+    """
+
+    name: str
+
+    async def entities(self, whose: Whose, most: int) -> list[tuple[UUID, float]]:
+        """The entities that are mentioned most, with a number that says how much; the most first."""
+        ...
+
+    async def neighbours(
+        self, whose: Whose, ids: Sequence[UUID], types: Sequence[str] | None, most: int
+    ) -> list[Link]:  # fmt: skip
+        """The edges of some traces; of a trace that has very many, ``most`` each way, the newest or strongest."""
+        ...
+
+    async def among(self, whose: Whose, ids: Sequence[UUID], types: Sequence[str] | None) -> list[Link]:
+        """The edges of which both ends are among these."""
+        ...
+
+    async def together(self, whose: Whose, ids: Sequence[UUID], most: int) -> list[Link]:
+        """Which of these entities stand in the same traces, those that do most first: :data:`TOGETHER`.
+
+        The weight is the cosine of both: how many traces mention both, by the root of how many mention each.
+        """
+        ...

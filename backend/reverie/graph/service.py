@@ -1,0 +1,228 @@
+"""Looking at what is known and how it hangs together: a part of the graph for drawing, and paths in it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from typing import Final, TypeVar
+from uuid import UUID
+
+import structlog
+
+from reverie.auth.principal import Principal
+from reverie.core.breaker import Breaker
+from reverie.core.database import Database
+from reverie.core.errors import NotFound
+from reverie.core.ids import user_uuid
+from reverie.graph.neo4j import MirrorTrouble, Neo4jGraph
+from reverie.graph.protocol import TOGETHER, GraphBackend, Link, Whose
+from reverie.graph.repository import CHARS, Node, PostgresGraph, Shown
+from reverie.graph.schemas import GraphEdge, GraphNode, GraphOut, GraphQuery, PathOut, PathQuery, PathsOut
+from reverie.graph.spreading import Found, Way, around_both, spread, strength, ways
+from reverie.memories import entities
+from reverie.memories.identity import entity_identity
+from reverie.text.naming import KINDS
+
+EDGES: Final = 4
+"""So many edges for each node that may be shown."""
+
+ENTITY: Final = "entity"
+STARTS: Final = 20
+"""Entities from which the graph is drawn where it is around nothing, and shows other traces too."""
+
+PAUSE: Final = 30.0
+TRIAL: Final = 4.0
+"""Seconds for which a mirror that failed is not asked, and for which one question then tries it."""
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+class GraphService:
+    """The graphs of users."""
+
+    def __init__(self, database: Database, mirror: Neo4jGraph | None = None) -> None:
+        """``mirror`` is asked instead of PostgreSQL about whom it has as PostgreSQL has it."""
+        self._database = database
+        self._postgres = PostgresGraph(database)
+        self._mirror = mirror
+        self._breaker = Breaker(PAUSE, TRIAL)
+        self._shown = Shown(database)
+
+    async def around(self, principal: Principal, query: GraphQuery) -> GraphOut:
+        """A part of the graph: around a trace, or the strongest of all.
+
+        Raises:
+            NotFound: there is no such trace or entity.
+        """
+        whose = _whose(principal, query.user_id)
+        start = None if query.around is None else await self._find(principal, whose, query.around)
+
+        async def draw(backend: GraphBackend) -> GraphOut:
+            if start is None:
+                return await self._strongest(backend, whose, query)
+            found = await spread(backend, self._shown, whose, {start: 1.0}, query.hops, query.limit, query.types)
+            return await self._drawn(backend, whose, query, found, query.kinds, start)
+
+        return await self._answered(whose, draw)
+
+    async def paths(self, principal: Principal, query: PathQuery) -> PathsOut:
+        """The strongest paths between two traces; from one to itself there is none.
+
+        Raises:
+            NotFound: there is no such trace or entity.
+        """
+        whose = _whose(principal, query.user_id)
+        start = await self._find(principal, whose, query.start)
+        end = await self._find(principal, whose, query.end)
+
+        async def walk(backend: GraphBackend) -> PathsOut:
+            links = await around_both(backend, self._shown, whose, (start, end), query.hops, query.types)
+            found = [] if start == end else ways(links, start, end, query.hops, query.limit)
+            weights = {start: 1.0, end: 1.0} | {one: way.weight for way in found for one in way.nodes[1:-1]}
+            nodes = await self._shown.nodes(whose, list(weights))
+            return PathsOut(
+                user_id=query.user_id,
+                start=start,
+                end=end,
+                # What was forgotten since takes its paths with it.
+                paths=[_path(way) for way in found if all(one in nodes for one in way.nodes)],
+                nodes=[_node(nodes[one], weight) for one, weight in weights.items() if one in nodes],
+                backend=backend.name,
+            )
+
+        return await self._answered(whose, walk)
+
+    async def _answered(self, whose: Whose, ask: Callable[[GraphBackend], Awaitable[T]]) -> T:
+        """What ``ask`` finds: in the mirror where that is as new as PostgreSQL and answers, else in PostgreSQL."""
+        if self._mirror is not None and self._breaker.ask():
+            try:
+                there, here = await asyncio.gather(self._mirror.version(whose), self._shown.version(whose))
+                found = await ask(self._mirror) if there is not None and there == here else None
+            except MirrorTrouble as trouble:
+                self._breaker.failed()
+                log.warning("mirror not asked", reason=str(trouble))
+            else:
+                self._breaker.answered()
+                if found is not None:
+                    return found
+        return await ask(self._postgres)
+
+    async def _strongest(self, backend: GraphBackend, whose: Whose, query: GraphQuery) -> GraphOut:
+        """Around nothing: the entities that are mentioned most; without any, the traces that matter most."""
+        kinds: Sequence[str] | None = query.kinds or [ENTITY]
+        alone = kinds == [ENTITY]
+        ranked = await backend.entities(whose, query.limit + 1 if alone else STARTS)
+        if not ranked:
+            ranked, kinds, alone = await self._shown.salient(whose, query.limit + 1), query.kinds, True
+        most = max((weight for _, weight in ranked), default=0.0) or 1.0
+        weights = {one: weight / most for one, weight in ranked}
+        if alone:
+            found = Found(weights, await self._shown.seen(whose, list(weights)))
+            found.weights = {one: weight for one, weight in weights.items() if one in found.seen}
+        else:
+            found = await spread(backend, self._shown, whose, weights, query.hops, query.limit, query.types)
+        return await self._drawn(backend, whose, query, found, kinds, None)
+
+    async def _drawn(
+        self, backend: GraphBackend, whose: Whose, query: GraphQuery, found: Found, kinds: Collection[str] | None,
+        start: UUID | None,
+    ) -> GraphOut:  # fmt: skip
+        """What was found, with the edges among it."""
+        chosen = found.best(query.limit, kinds, () if start is None else (start,))
+        nodes, links = await asyncio.gather(
+            self._shown.nodes(whose, chosen), self._links(backend, whose, query, chosen, found)
+        )
+        standing = [one for one in chosen if one in nodes]
+        links = [link for link in links if link.src in nodes and link.dst in nodes]
+        room = EDGES * max(1, len(standing))
+        return GraphOut(
+            user_id=query.user_id,
+            around=start,
+            nodes=[_node(nodes[one], found.weights[one]) for one in standing],
+            edges=[_edge(link) for link in links[:room]],
+            more=found.more or len(links) > room,
+            backend=backend.name,
+        )
+
+    async def _links(
+        self, backend: GraphBackend, whose: Whose, query: GraphQuery, chosen: Sequence[UUID], found: Found
+    ) -> list[Link]:
+        """The edges among some nodes, strongest first; between entities alone also who is mentioned together."""
+        if not chosen:
+            return []
+        links: list[Link] = []
+        if query.types is None or set(query.types) - {TOGETHER}:
+            links = _strongest_first(await backend.among(whose, chosen, query.types))
+        wanted = query.types is None or TOGETHER in query.types
+        if wanted and all(found.seen[one].kind == ENTITY for one in chosen):
+            joined = {frozenset((link.src, link.dst)) for link in links}
+            together = await backend.together(whose, chosen, EDGES * len(chosen))
+            links += [link for link in together if frozenset((link.src, link.dst)) not in joined]
+        return links
+
+    async def _find(self, principal: Principal, whose: Whose, named: str) -> UUID:
+        """The trace of an id, or the entity of a name.
+
+        Raises:
+            NotFound: the user has none.
+        """
+        try:
+            trace_id = UUID(named)
+        except ValueError:
+            return await self._entity(principal, whose, named)
+        if trace_id not in await self._shown.seen(whose, [trace_id]):
+            raise NotFound(f"The user has no trace {trace_id}.")
+        return trace_id
+
+    async def _entity(self, principal: Principal, whose: Whose, name: str) -> UUID:
+        async with self._database.reading(whose.space_id) as session:
+            known = await entities.known(session, whose.user_id, [entity_identity(principal.identity_key, name)])
+        seen = await self._shown.seen(whose, list(known.values()))
+        if not seen:
+            raise NotFound(f"The user has no entity of the name {_quoted(name)}, and that is no trace's id.")
+        return next(iter(seen))
+
+
+def _whose(principal: Principal, user: str) -> Whose:
+    return Whose(principal.space_id, user_uuid(principal.space_id, user))
+
+
+def _quoted(name: str) -> str:
+    short = name if len(name) <= 60 else name[:60] + "…"
+    return repr(short) if short.isprintable() else ascii(short)
+
+
+def _strongest_first(links: Iterable[Link]) -> list[Link]:
+    return sorted(links, key=lambda link: (-strength(link), link.src.int, link.dst.int, link.type))
+
+
+def _digits(weight: float) -> float:
+    """To six digits: PostgreSQL keeps a real."""
+    return round(weight, 6)
+
+
+def _edge(link: Link) -> GraphEdge:
+    return GraphEdge(src=link.src, dst=link.dst, type=link.type, weight=_digits(link.weight))
+
+
+def _path(way: Way) -> PathOut:
+    return PathOut(trace_ids=list(way.nodes), edges=[_edge(link) for link in way.links], weight=_digits(way.weight))
+
+
+def _node(node: Node, weight: float) -> GraphNode:
+    return GraphNode(
+        trace_id=node.id,
+        kind=node.kind,
+        # Who remembers an entity by hand may have written anything there.
+        entity_type=node.entity_type if node.entity_type in KINDS else None,
+        label=None if node.text is None else label_of(node.text),
+        weight=_digits(weight),
+        happened_at=node.happened_at,
+        cold=node.cold,
+        superseded_by=node.superseded_by,
+    )
+
+
+def label_of(text: str) -> str:
+    """A text on one line, cut where it is longer than what is shown. Pure."""
+    line = " ".join(text.split())
+    return line if len(text) <= CHARS else line[: CHARS - 1].rstrip() + "…"

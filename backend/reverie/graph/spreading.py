@@ -1,0 +1,186 @@
+"""From some traces along the edges of the memory: what hangs on them most, and how two of them hang together."""
+
+import heapq
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final, NamedTuple, Protocol
+from uuid import UUID
+
+from reverie.graph.protocol import GraphBackend, Link, Whose
+from reverie.graph.repository import Seen
+
+PASSED: Final[Mapping[str, float]] = {
+    "supersedes": 0.9, "summary_of": 0.7, "similar": 0.7, "follows": 0.6, "same_topic": 0.5, "mentions": 0.5,
+    "next": 0.4,
+}  # fmt: skip
+STATED: Final = 0.9
+"""What is left of a weight after an edge of each type, and of any other: those say what is stated, or set by hand."""
+
+NAMED: Final = 0.8
+"""The same from a trace to an entity that it mentions: entities are what a picture goes by."""
+
+BEAM: Final = 48
+"""Nodes from which a further hop goes on, those of the greatest weight."""
+
+LOOKED: Final = 4000
+"""Edges that a further hop looks at each way, spread over these nodes; at least :data:`LEAST` of each."""
+
+LEAST: Final = 16
+
+FURTHER: Final = 2
+"""So many times what is shown is looked at: not all that is found can be seen."""
+
+
+class Sight(Protocol):
+    """Knows what can be seen."""
+
+    async def seen(self, whose: Whose, ids: Sequence[UUID]) -> dict[UUID, Seen]:
+        """Those of some traces that can be seen."""
+        ...
+
+
+def strength(link: Link) -> float:
+    """How strongly an edge joins its ends: its weight, 0 to 1, and what its type is worth."""
+    return min(1.0, max(0.0, link.weight)) * PASSED.get(link.type, STATED)
+
+
+@dataclass(slots=True)
+class Found:
+    """What was reached: each trace with its weight, by the best way, and what is known of it."""
+
+    weights: dict[UUID, float] = field(default_factory=dict)
+    seen: dict[UUID, Seen] = field(default_factory=dict)
+    more: bool = False
+
+    def best(self, limit: int, kinds: Collection[str] | None, always: Collection[UUID] = ()) -> list[UUID]:
+        """The strongest of some kinds, and those that are always among them, which come first."""
+        chosen = [one for one in self.weights if one in always or kinds is None or self.seen[one].kind in kinds]
+        chosen.sort(key=lambda one: (one not in always, -self.weights[one], -one.int))
+        self.more = self.more or len(chosen) > limit
+        return chosen[:limit]
+
+
+async def spread(
+    backend: GraphBackend, sight: Sight, whose: Whose, starts: Mapping[UUID, float], hops: int, limit: int,
+    types: Sequence[str] | None,
+) -> Found:  # fmt: skip
+    """What stands at most ``hops`` edges away from some traces that can be seen, each with its weight, 0 to 1.
+
+    What cannot be seen is neither reached nor passed. The weight of a trace is that of the one it is reached from, by
+    the strength of the edge and by its own salience; of what mentions an entity it is less the more do.
+    """
+    found = Found(dict(starts), await sight.seen(whose, list(starts)))
+    found.weights = {one: weight for one, weight in starts.items() if one in found.seen}
+    edge = dict(found.weights)
+    for hop in range(hops):
+        frontier = heapq.nlargest(BEAM if hop else limit, edge, key=lambda one: (edge[one], one.int))
+        if not frontier:
+            break
+        most = max(LEAST, LOOKED // len(frontier)) if hop else FURTHER * limit
+        links = await backend.neighbours(whose, frontier, types, most)
+        reached = {one: weight for one, weight in passed(links, edge, frontier) if one not in found.weights}
+        chosen = heapq.nlargest(FURTHER * limit, reached, key=lambda one: (reached[one], one.int))
+        found.more = found.more or len(chosen) < len(reached)
+        seen = await sight.seen(whose, chosen)
+        found.seen |= seen
+        edge = {one: reached[one] * (1 + seen[one].salience) / 2 for one in chosen if one in seen}
+        found.weights |= edge
+    return found
+
+
+def passed(
+    links: Collection[Link], weights: Mapping[UUID, float], frontier: Collection[UUID]
+) -> Iterator[tuple[UUID, float]]:  # fmt: skip
+    """The other ends of edges of a frontier with what reaches them, each by its best edge. Pure."""
+    many = Counter(link.dst for link in links if link.type == "mentions")
+    best: dict[UUID, float] = {}
+    given = set(frontier)
+    for link in links:
+        for one in {link.src, link.dst} & given:
+            if link.type == "mentions" and one == link.src:
+                weight = weights[one] * NAMED
+            elif link.type == "mentions":
+                weight = weights[one] * strength(link) / (1 + math.log(many[one]))
+            else:
+                weight = weights[one] * strength(link)
+            other = link.other(one)
+            if other != one:
+                best[other] = max(best.get(other, 0.0), weight)
+    yield from best.items()
+
+
+class Way(NamedTuple):
+    """A path: its nodes from one end to the other, the edges between them, and the product of what these are worth."""
+
+    nodes: tuple[UUID, ...]
+    links: tuple[Link, ...]
+    weight: float
+
+
+async def around_both(
+    backend: GraphBackend, sight: Sight, whose: Whose, ends: tuple[UUID, UUID], hops: int, types: Sequence[str] | None
+) -> list[Link]:
+    """Edges among what lies between two traces, as far as it can be seen: half of the hops from each of them."""
+    near = {ends[0], ends[1]}
+    # The second goes no further than what both need together.
+    for one, far in zip(ends, ((hops + 1) // 2, hops // 2), strict=True):
+        found = await spread(backend, sight, whose, {one: 1.0}, far, MOST_BETWEEN // 2, types)
+        near |= set(found.best(MOST_BETWEEN, None))
+    return await backend.among(whose, list(near), types)
+
+
+MOST_BETWEEN: Final = 500
+"""Traces that are looked at between two."""
+
+
+def ways(links: Iterable[Link], start: UUID, end: UUID, hops: int, most: int) -> list[Way]:
+    """The strongest paths of at most so many edges, the best first; no two share a node between their ends. Pure."""
+    beside: dict[UUID, list[Link]] = defaultdict(list)
+    for link in links:
+        if link.src != link.dst:
+            beside[link.src].append(link)
+            beside[link.dst].append(link)
+    found: list[Way] = []
+    closed: set[UUID] = set()
+    used: set[Link] = set()
+    while len(found) < most and (way := _best(beside, start, end, hops, closed, used)) is not None:
+        found.append(way)
+        closed.update(way.nodes[1:-1])
+        # A path without a node between is closed by its edge.
+        used.update(way.links if len(way.links) == 1 else ())
+    return found
+
+
+def _best(
+    beside: Mapping[UUID, Sequence[Link]], start: UUID, end: UUID, hops: int, closed: Collection[UUID],
+    used: Collection[Link],
+) -> Way | None:  # fmt: skip
+    """The strongest path that goes by no closed node and no used edge (Dijkstra's algorithm, over node and hops)."""
+    order = count()
+    queue: list[tuple[float, int, UUID, tuple[UUID, ...], tuple[Link, ...]]] = [(0.0, next(order), start, (start,), ())]
+    done: dict[UUID, int] = {}
+    while queue:
+        cost, _, at, nodes, links = heapq.heappop(queue)
+        if at == end:
+            return Way(nodes, links, math.exp(-cost))
+        # A costlier way to the same node is worth going on with only if it is shorter.
+        if done.get(at, hops + 1) <= len(links):
+            continue
+        done[at] = len(links)
+        if len(links) == hops:
+            continue
+        for link in beside.get(at, ()):
+            other, worth = link.other(at), _worth(link, at, beside)
+            if other not in nodes and other not in closed and link not in used and worth > 0:
+                step = (cost - math.log(worth), next(order), other, (*nodes, other), (*links, link))
+                heapq.heappush(queue, step)
+    return None
+
+
+def _worth(link: Link, at: UUID, beside: Mapping[UUID, Sequence[Link]]) -> float:
+    """What an edge leaves of a path's weight: a name that is everywhere joins what has little to do with each other."""
+    other = link.other(at)
+    return strength(link) / (1 + math.log(len(beside[other])))
