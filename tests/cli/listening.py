@@ -52,7 +52,7 @@ def _over(database_url: str, redis_url: str, folder: Path) -> Iterator[Service]:
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "reverie", "api", "--port", str(port)],
-            env=told | {"PYTHONPATH": os.environ["PYTHONPATH"]},
+            env=told,
             cwd=folder,
             stdout=output,
             stderr=output,
