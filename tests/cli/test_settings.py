@@ -90,7 +90,7 @@ def test_a_model_that_does_not_answer_is_a_refusal(cli: "Cli", service: "Service
     with psycopg.connect(service.database_url) as owner:
         owner.execute(
             "INSERT INTO ai_settings (version, saved_at, changed, rerank_url, rerank_model)"
-            " SELECT max(version) + 1, now(), '{}', 'http://127.0.0.1:9/v1', 'judge' FROM ai_settings"
+            " SELECT coalesce(max(version), 0) + 1, now(), '{}', 'http://127.0.0.1:9/v1', 'judge' FROM ai_settings"
         )
     tested = cli("settings", "ai", "test")
     assert tested.exit_code == 1

@@ -136,7 +136,7 @@ def test_a_lasting_failure_is_told(endpoint: EndpointEmbedder, stand_in: StandIn
         (401, "401 Unauthorized; check EMBEDDING_API_KEY."),
         (403, "403 Forbidden; check EMBEDDING_API_KEY."),
         (404, "404 Not Found; check EMBEDDING_MODEL and EMBEDDING_URL"),
-        (302, "302 Found."),
+        (302, "302 Found, a redirect, and redirects are not followed"),
         (299, "299."),
     ],
 )
@@ -168,7 +168,7 @@ FORM = "it is no list of vectors in OpenAI's form"
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"<!doctype html><html><body>Welcome to nginx!</body></html>", FORM),
+        (b"<!doctype html><html><body>Welcome to nginx!</body></html>", "a page for people (HTML)"),
         (b"", FORM),
         (b"null", FORM),
         (b"[]", FORM),

@@ -116,7 +116,7 @@ def test_a_long_question_is_cut(endpoint: EndpointReranker, judge: StandIn) -> N
         (404, "404 Not Found; check RERANK_MODEL and RERANK_URL"),
         (429, "429 Too Many Requests."),
         (503, "503 Service Unavailable."),
-        (302, "302 Found."),
+        (302, "302 Found, a redirect, and redirects are not followed"),
         (299, "299."),
     ],
 )
@@ -146,7 +146,7 @@ FORM = "it is no list of results with index and relevance_score"
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"<!doctype html><html><body>Welcome to nginx!</body></html>", FORM),
+        (b"<!doctype html><html><body>Welcome to nginx!</body></html>", "a page for people (HTML)"),
         (b"", FORM),
         (b"null", FORM),
         (b"7", FORM),

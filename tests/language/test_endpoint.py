@@ -127,7 +127,7 @@ async def test_retry_after_is_kept_within_the_timeout_and_not_waited_for_beyond(
         (403, Reason.KEY, "403 Forbidden; check LANGUAGE_MODEL_API_KEY.", 1),
         (404, Reason.NOT_FOUND, "404 Not Found; check LANGUAGE_MODEL and LANGUAGE_MODEL_URL", 1),
         (413, Reason.REFUSED, "413 ", 1),
-        (302, Reason.FAILED, "302 Found.", 1),
+        (302, Reason.FAILED, "302 Found, a redirect", 1),
         (299, Reason.FAILED, "299.", 1),
         (500, Reason.FAILED, "500 Internal Server Error.", 3),
         (429, Reason.BUSY, "429 Too Many Requests.", 3),

@@ -173,7 +173,7 @@ HTML = vectors.says(200, b"<html>Welcome!</html>")
     ("usual", "given", "says"),
     [
         (HTML, {}, "answered with a page for people (HTML) instead of JSON"),
-        (vectors.says(302, b"", Location="http://127.0.0.1/"), {}, "answered 302 with a redirect"),
+        (vectors.says(302, b"", Location="http://127.0.0.1/"), {}, "answered 302 Found, a redirect"),
         (vectors.says(401, b"{}"), {}, "answered 401 Unauthorized"),
         (vectors.honest, {"dim": 384}, "is 384, and the vectors of words have 96"),
     ],

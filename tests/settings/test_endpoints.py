@@ -21,9 +21,9 @@ FAULTS = {
     "HTML": (200, HTML, {}, "answered with a page for people (HTML) instead of JSON; check {section}.url."),
     "a redirect": (
         307, b"", {"Location": "http://127.0.0.1:9/v1"},
-        "answered 307 with a redirect, and redirects are not followed: name the address that it leads to.",
+        "answered 307 Temporary Redirect, a redirect, and redirects are not followed: name the address that it leads",
     ),
-    "a permanent redirect": (301, b"", {"Location": "/elsewhere"}, "answered 301 with a redirect"),
+    "a permanent redirect": (301, b"", {"Location": "/elsewhere"}, "answered 301 Moved Permanently, a redirect"),
     "a refused key": (401, b"{}", {}, "answered 401 Unauthorized; check {section}.api_key."),
     "nothing there": (404, HTML, {}, "answered 404 Not Found; check {section}.model and {section}.url"),
     "no JSON": (200, b"OK", {}, "check {section}.url"),

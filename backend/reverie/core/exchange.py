@@ -186,7 +186,8 @@ def endpoint_url(url: str, path: str, setting: str) -> httpx.URL:
 def other_answer(status: int, body: bytes) -> str | None:
     """What an answer is instead of one of a model, in words after "answered"; None where it may be one."""
     if status in _REDIRECTS:
-        return f"{status} with a redirect, and redirects are not followed: name the address that it leads to"
+        said = f"{status} {HTTPStatus(status).phrase}"
+        return f"{said}, a redirect, and redirects are not followed: name the address that it leads to"
     if status == HTTPStatus.OK and body.lstrip()[:1] == b"<":
         return "with a page for people (HTML) instead of JSON"
     return None

@@ -18,10 +18,10 @@ LOOKED: Final = 1000
 EACH: Final = 32
 """Mentions of one trace that count for that."""
 
-MENTIONS: Final = 20_000
+MENTIONS: Final = 10_000
 """Mentions that are looked at for which entities stand together, spread over them; at least :data:`LEAST` of each."""
 
-LEAST: Final = 40
+LEAST: Final = 20
 
 OUT: Final = 256
 """Edges from one trace that are looked at for those among some."""

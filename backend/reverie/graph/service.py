@@ -149,15 +149,14 @@ class GraphService:
         """The edges among some nodes, strongest first; between entities alone also who is mentioned together."""
         if not chosen:
             return []
-        links: list[Link] = []
-        if query.types is None or set(query.types) - {TOGETHER}:
-            links = _strongest_first(await backend.among(whose, chosen, query.types))
+        named = all(found.seen[one].kind == ENTITY for one in chosen)
         wanted = query.types is None or TOGETHER in query.types
-        if wanted and all(found.seen[one].kind == ENTITY for one in chosen):
-            joined = {frozenset((link.src, link.dst)) for link in links}
-            together = await backend.together(whose, chosen, EDGES * len(chosen))
-            links += [link for link in together if frozenset((link.src, link.dst)) not in joined]
-        return links
+        stored, together = await asyncio.gather(
+            backend.among(whose, chosen, query.types),
+            backend.together(whose, chosen, EDGES * len(chosen)) if named and wanted else _none(),
+        )
+        joined = {frozenset((link.src, link.dst)) for link in stored}
+        return _strongest_first(stored) + [link for link in together if frozenset((link.src, link.dst)) not in joined]
 
     async def _find(self, principal: Principal, whose: Whose, named: str) -> UUID:
         """The trace of an id, or the entity of a name.
@@ -180,6 +179,10 @@ class GraphService:
         if not seen:
             raise NotFound(f"The user has no entity of the name {_quoted(name)}, and that is no trace's id.")
         return next(iter(seen))
+
+
+async def _none() -> list[Link]:
+    return []
 
 
 def _whose(principal: Principal, user: str) -> Whose:

@@ -1,5 +1,6 @@
 """From some traces along the edges of the memory: what hangs on them most, and how two of them hang together."""
 
+import asyncio
 import heapq
 import math
 from collections import Counter, defaultdict
@@ -25,13 +26,13 @@ NAMED: Final = 0.8
 BEAM: Final = 48
 """Nodes from which a further hop goes on, those of the greatest weight."""
 
-LOOKED: Final = 4000
+LOOKED: Final = 2000
 """Edges that a further hop looks at each way, spread over these nodes; at least :data:`LEAST` of each."""
 
 LEAST: Final = 16
 
-FURTHER: Final = 2
-"""So many times what is shown is looked at: not all that is found can be seen."""
+SPARE: Final = 50
+"""So many more than are shown are looked at: not all that is found can be seen."""
 
 
 class Sight(Protocol):
@@ -79,10 +80,10 @@ async def spread(
         frontier = heapq.nlargest(BEAM if hop else limit, edge, key=lambda one: (edge[one], one.int))
         if not frontier:
             break
-        most = max(LEAST, LOOKED // len(frontier)) if hop else FURTHER * limit
+        most = max(LEAST, LOOKED // len(frontier)) if hop else limit + SPARE
         links = await backend.neighbours(whose, frontier, types, most)
         reached = {one: weight for one, weight in passed(links, edge, frontier) if one not in found.weights}
-        chosen = heapq.nlargest(FURTHER * limit, reached, key=lambda one: (reached[one], one.int))
+        chosen = heapq.nlargest(limit + SPARE, reached, key=lambda one: (reached[one], one.int))
         found.more = found.more or len(chosen) < len(reached)
         seen = await sight.seen(whose, chosen)
         found.seen |= seen
@@ -124,16 +125,19 @@ async def around_both(
     backend: GraphBackend, sight: Sight, whose: Whose, ends: tuple[UUID, UUID], hops: int, types: Sequence[str] | None
 ) -> list[Link]:
     """Edges among what lies between two traces, as far as it can be seen: half of the hops from each of them."""
-    near = {ends[0], ends[1]}
     # The second goes no further than what both need together.
-    for one, far in zip(ends, ((hops + 1) // 2, hops // 2), strict=True):
-        found = await spread(backend, sight, whose, {one: 1.0}, far, MOST_BETWEEN // 2, types)
-        near |= set(found.best(MOST_BETWEEN, None))
+    found = await asyncio.gather(
+        *(
+            spread(backend, sight, whose, {one: 1.0}, far, NEAR, types)
+            for one, far in zip(ends, ((hops + 1) // 2, hops // 2), strict=True)
+        )
+    )
+    near = {*ends, *(one for side in found for one in heapq.nlargest(NEAR, side.weights, key=side.weights.__getitem__))}
     return await backend.among(whose, list(near), types)
 
 
-MOST_BETWEEN: Final = 500
-"""Traces that are looked at between two."""
+NEAR: Final = 200
+"""Traces that are looked at around each end of a path."""
 
 
 def ways(links: Iterable[Link], start: UUID, end: UUID, hops: int, most: int) -> list[Way]:

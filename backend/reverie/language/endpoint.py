@@ -227,7 +227,7 @@ def _refused(status: int) -> LanguageModelError:
         said = str(status)
     other = other_answer(status, b"")
     if other is not None:
-        return _none(Reason.NOT_FOUND, f"answered {other}")
+        return _none(Reason.FAILED, f"answered {other}")
     hint = _HINTS.get(status)
     return _none(_REASONS.get(status, Reason.FAILED), f"answered {said}{'; ' + hint if hint else ''}")
 

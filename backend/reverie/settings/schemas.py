@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 import httpx
@@ -324,14 +324,19 @@ class AiTested(Answer):
 class Stale(Conflict):
     """The request conflicts with what is there"""
 
-    def __init__(self, newest: int, name: str | None) -> None:
-        by = f" by the key {name!r}" if name else ""
-        super().__init__(
-            f"Another version was saved meanwhile{by}: read version {newest}, and send the change again with that.",
-            field="version",
-        )
+    def __init__(self, detail: str, newest: int | None = None) -> None:
+        super().__init__(detail, field=None if newest is None else "version")
         self.newest = newest
+
+    @classmethod
+    def after(cls, newest: int, name: str | None) -> Self:
+        """Of whoever read an older version than the newest, which the key of this name saved."""
+        by = f" by the key {name!r}" if name else ""
+        return cls(
+            f"Another version was saved meanwhile{by}: read version {newest}, and send the change again with that.",
+            newest,
+        )
 
     def problem(self, instance: str) -> dict[str, Any]:
         """The problem document, with the newer version."""
-        return super().problem(instance) | {"version": self.newest}
+        return super().problem(instance) | ({} if self.newest is None else {"version": self.newest})

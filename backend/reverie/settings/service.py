@@ -122,7 +122,7 @@ class AiSettingsService:
         async with self._database.reading(None) as session:
             before = await repository.newest(session)
         if given.version != before.version:
-            raise Stale(before.version, before.saved_by_name)
+            raise Stale.after(before.version, before.saved_by_name)
         version = self._version(before, {"language_model": given.language_model, "embedding": given.embedding,
                                          "reranker": given.reranker})  # fmt: skip
         self._refuse_parts(version)
@@ -277,7 +277,7 @@ class AiSettingsService:
             version = replace(version, operation_id=operation_id or kept)
             if not await repository.append(session, version):
                 newest = await repository.newest(session)
-                raise Stale(newest.version, newest.saved_by_name)
+                raise Stale.after(newest.version, newest.saved_by_name)
             if operation_id is not None:
                 payload = {"version": version.version}
                 await operations.insert(session, operation_id, principal.space_id, REEMBED, now, payload=payload)
