@@ -258,7 +258,7 @@ def test_forget_by_other_scopes_and_the_receipts(cli: "Cli", user: str) -> None:
     assert answer(one) == listed[0]
     verified = cli("receipts", "verify", listed[0]["receipt_id"], "--user", user)
     assert verified.exit_code == 0
-    assert verified.stdout.startswith("Gone: nothing of 1 trace was found in 16 places.\n")
+    assert verified.stdout.startswith("Gone: nothing of 1 trace was found in 17 places.\n")
     assert cli("receipts", "verify", str(uuid4()), "--user", user).exit_code == 3
 
 
