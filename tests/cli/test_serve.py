@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reverie.core import migrations
 from reverie.core.config import Settings
 from reverie.embedded.postgres import free_port
 
@@ -30,14 +31,17 @@ def run(folder: Path, *arguments: str, **environment: str) -> "subprocess.Comple
         ({}, "DATABASE_URL is not set"),
         ({"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "check DATABASE_URL"),
         ({"DATABASE_URL": "empty"}, "run `reverie migrate`"),
-        ({"DATABASE_URL": "postgresql://127.0.0.1:1/x", "EMBEDDING_MODEL": "/no/such/folder"}, "EMBEDDING_MODEL"),
+        ({"DATABASE_URL": "migrated", "EMBEDDING_MODEL": "/no/such/folder"}, "EMBEDDING_MODEL"),
     ],
 )
 def test_an_api_that_cannot_start_says_why_in_one_sentence(
     tmp_path: Path, postgres: "SharedPostgres", workers: str, environment: dict[str, str], says: str
 ) -> None:
-    if environment.get("DATABASE_URL") == "empty":
-        environment = {"DATABASE_URL": postgres.create(f"bare_{os.getpid()}_{workers}")}
+    if (kind := environment.get("DATABASE_URL")) in ("empty", "migrated"):
+        environment = environment | {"DATABASE_URL": postgres.create(f"bare_{os.getpid()}_{workers}")}
+        if kind == "migrated":
+            # What the store has saved of the models goes before the environment, and is read first.
+            migrations.upgrade(environment["DATABASE_URL"])
     ended = run(tmp_path, "-m", "reverie", "api", "--port", str(free_port()), "--workers", workers, **environment)
     if "bare_" in environment.get("DATABASE_URL", ""):
         postgres.drop(f"bare_{os.getpid()}_{workers}")
