@@ -42,7 +42,9 @@ def test_it_is_shown_set_and_counted(cli: "Cli", user: str) -> None:
     assert "None of 12 traces would go." in cli("retention", "run", "--dry-run").stdout
 
 
-def test_what_takes_nearly_everything_asks_for_force(cli: "Cli") -> None:
+def test_what_takes_nearly_everything_asks_for_force(cli: "Cli", user: str) -> None:
+    for n in range(12):
+        assert cli("remember", f"Note {n}.", "--user", user).exit_code == 0
     refused = cli("retention", "set", "--max-traces-per-user", "1")
     assert refused.exit_code == 1
     assert "send force as true" in refused.stderr
