@@ -65,7 +65,7 @@ def _answers(rows: Sequence[Gathered], seed: int, count: int | None) -> list[Ans
 
 def _where_told(rows: Sequence[Gathered], told: Sequence[Answered], plain: Sequence[Answered]) -> list[Answered]:
     """The answers of questions to which summaries say something, and of the others those without."""
-    silent = {row.question for row in rows if row.night is None}
+    silent = {row.question for row in rows if row.dreamt is None}
     return [
         without if (one.collection, one.conversation, one.number) in silent else one
         for one, without in zip(told, plain, strict=True)

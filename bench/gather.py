@@ -27,15 +27,15 @@ from reverie.recall.arms import FOCUS
 from reverie.recall.candidates import results
 from reverie.recall.features import NAMES, NIGHT_NAMES, NIGHT_RERANK_NAMES, RERANK_NAMES, Asked, matrix
 from reverie.recall.fuse import linear
-from reverie.recall.night import Matrix, Told
+from reverie.recall.night import Told
 from reverie.recall.pipeline import RecallService, Stopwatch
-from reverie.recall.pool import Pool, best, pool
+from reverie.recall.pool import Places, Pool, best, pool
 from reverie.recall.ranker import NONE
-from reverie.recall.ranking import night_matrix, reranked_rows
+from reverie.recall.ranking import reranked_rows, shortlist
 from reverie.recall.recipes import RECIPES, RecipeName
 from reverie.recall.rerank import passages, rerank
 from reverie.recall.schemas import RecallQuery
-from reverie.recall.strengths import told
+from reverie.recall.strengths import nights_of, told
 from reverie.recall.times import spans_for
 from reverie.recall.types import Arm, Key, Question, Scored, trace_of
 from reverie.runtime import open_runtime
@@ -80,7 +80,10 @@ class Gathered:
     ``features`` is float32 ``[n, names]`` of its candidates, ``evidence`` which of them answer it; ``wanted`` is how
     many traces do, those included that no arm found; ``first`` is what the arms alone weigh, ``fixed`` what fixed
     weights make of the candidates, ``[n]``; ``keys`` and ``names`` (external ids) are the candidates', ``found`` how
-    many there were before the best were chosen; ``night`` is what nights say of them, None where they say too little.
+    many there were before the best were chosen.
+
+    ``dreamt`` is the same question as nights let the ranker see it, with what they say among the features; None where
+    they say too little. Of that one ``told`` is true.
     """
 
     collection: str
@@ -95,7 +98,8 @@ class Gathered:
     names: list[str] = field(default_factory=list)
     fixed: Floats = field(default_factory=lambda: np.zeros(0))
     found: int = 0
-    night: Matrix | None = None
+    dreamt: "Gathered | None" = None
+    told: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -114,9 +118,11 @@ class Gathered:
         return replace(self, features=left)
 
     def with_night(self) -> "Gathered":
-        """The same with what nights say among the features; 0 where they say too little."""
-        said = np.zeros((len(self.features), len(night.NAMES)), np.float32) if self.night is None else self.night
-        return replace(self, features=np.concatenate([self.features, said], axis=1))
+        """The same as nights let the ranker see it; where they say too little, 0 is what they say."""
+        if self.dreamt is not None:
+            return self.dreamt
+        silence = np.zeros((len(self.features), len(night.NAMES)), np.float32)
+        return replace(self, features=np.concatenate([self.features, silence], axis=1))
 
 
 Judged = dict[tuple[str, str, int], dict[Key, float]]
@@ -174,9 +180,12 @@ async def gather(
     cases: Sequence[Case],
     recipe: RecipeName,
     advance: Callable[[int], Any],
+    *,
+    dreamt: bool = False,
 ) -> list[Gathered]:
-    """The candidates of questions to conversations that were loaded."""
-    return (await gather_without(service, run, cases, recipe, {ALL: frozenset()}, advance))[ALL]
+    """The candidates of questions to conversations that were loaded; also with what nights say, if they were
+    ``dreamt``."""
+    return (await gather_without(service, run, cases, recipe, {ALL: frozenset()}, advance, dreamt=dreamt))[ALL]
 
 
 async def gather_without(
@@ -186,8 +195,10 @@ async def gather_without(
     recipe: RecipeName,
     without: Mapping[str, frozenset[str]],
     advance: Callable[[int], Any],
+    *,
+    dreamt: bool = False,
 ) -> dict[str, list[Gathered]]:
-    """The candidates of questions, also where arms are left out.
+    """The candidates of questions, also where arms are left out, as if no night had been dreamt.
 
     Args:
         service: where the conversations were loaded.
@@ -196,6 +207,7 @@ async def gather_without(
         recipe: whose arms search.
         without: by a name of its own, arms that are left out; :data:`TIMES` for the times that the question names.
         advance: is told of each question.
+        dreamt: also with what nights say, where they say something.
     """
     found: dict[str, list[Gathered]] = {name: [] for name in without}
     async with open_runtime(_settings(service)) as runtime:
@@ -206,10 +218,14 @@ async def gather_without(
             if user not in ids:
                 ids[user] = _trace_ids(service.database_url, user_uuid(principal.space_id, user))
             searched = await _search(runtime.recall, principal, user, case, recipe)
+            by_night = None
+            if dreamt:
+                again = await _search(runtime.recall, principal, user, case, recipe, nights=True)
+                by_night = _told(case, again, ids[user], recipe)
             for name, left in without.items():
-                found[name].append(
-                    _gathered(case, searched.without(left), searched.told, ids[user], RECIPES[recipe].shortlist)
-                )
+                plain = searched.without(left)
+                places = best(plain, RECIPES[recipe].shortlist)
+                found[name].append(replace(_gathered(case, plain, places, ids[user]), dreamt=by_night))
             advance(1)
     return found
 
@@ -238,18 +254,25 @@ class Searched(NamedTuple):
 
 
 async def _search(
-    recall: RecallService, principal: Principal, user: str, case: Case, recipe: RecipeName
+    recall: RecallService, principal: Principal, user: str, case: Case, recipe: RecipeName, *, nights: bool = False
 ) -> Searched:  # fmt: skip
     query = RecallQuery(user_id=[user], q=case.text, recipe=recipe, tiers=["hot", "warm"], **case.more)
-    question, arms, found, _ = await recall.gather(principal, query, Stopwatch())
+    question, arms, found, _, sheets = await recall.gather(principal, query, Stopwatch(), nights=nights)
     if failed := [arm.name for arm in arms.values() if arm.failed and arm.name != FOCUS]:
         raise CannotMeasure(f"Recall was degraded: {', '.join(failed)} failed.")
-    sheets = await recall.sheets(principal, question.bounds.user_ids)
-    return Searched(question, arms, found, told(sheets, arms, query.at))
+    return Searched(question, arms, found, told(nights_of(sheets, query.at), arms))
 
 
-def _gathered(case: Case, found: Pool, told: Told | None, ids: Mapping[UUID, str], shortlist: int) -> Gathered:
-    places = best(found, shortlist)
+def _told(case: Case, searched: Searched, ids: Mapping[UUID, str], recipe: RecipeName) -> Gathered | None:
+    sizes = RECIPES[recipe]
+    places, said = shortlist(searched.pool, sizes.shortlist, searched.told, sizes.night_shortlist)
+    if said is None:
+        return None
+    seen = _gathered(case, searched.pool, places, ids)
+    return replace(seen, features=np.concatenate([seen.features, said], axis=1), told=True)
+
+
+def _gathered(case: Case, found: Pool, places: Places, ids: Mapping[UUID, str]) -> Gathered:
     asked = case.conversation.questions[case.number]
     read = Asked.read(case.text)
     keys = [found.keys[place] for place in places]
@@ -267,7 +290,6 @@ def _gathered(case: Case, found: Pool, told: Told | None, ids: Mapping[UUID, str
         names=names,
         fixed=np.sum(list(linear(read, found, places).values()), axis=0),
         found=len(found.keys),
-        night=None if told is None else night_matrix(told, found, places),
     )
 
 
@@ -330,7 +352,7 @@ def reranked(row: Gathered, scores: Floats, judged: Judged, most: int) -> Gather
         keys=keys,
         names=[row.names[place] for place in order],
         fixed=row.fixed[order],
-        night=None if row.night is None else row.night[order],
+        dreamt=None,
     )
 
 

@@ -185,7 +185,7 @@ def _learning(
 ) -> Learning:  # fmt: skip
     if wanted.kept is not None and wanted.kept.exists():
         return _kept(wanted.kept)
-    rows = gathered(service, run, everything)
+    rows = gathered(service, run, everything, dreamt=wanted.dreamt)
     found = Learning(rows)
     if "thorough" in wanted.recipes:
         for some in (rows, [row.with_night() for row in rows]) if wanted.dreamt else (rows,):

@@ -82,7 +82,7 @@ def gathered(
         if dreamt:
             dream(service, client, run, conversations, begin("dream", len(conversations)))
         advance = begin("gather", sum(len(one.questions) for one in conversations))
-        return asyncio.run(gather(service, run, cases_of(conversations), "balanced", advance))
+        return asyncio.run(gather(service, run, cases_of(conversations), "balanced", advance, dreamt=dreamt))
 
 
 def reranker_says(

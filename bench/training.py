@@ -208,7 +208,7 @@ def _scale(held: Sequence[tuple[Gathered, Floats]]) -> tuple[float, float]:
     asked = [one for one in held if not one[0].collection.startswith(MADE)] or held
     if _of_the_night(held[0][0]):
         # No other questions are put to a ranker of the night.
-        asked = [one for one in asked if one[0].night is not None] or asked
+        asked = [one for one in asked if one[0].told] or asked
     raw = np.concatenate([scores for _, scores in asked])
     evidence = np.concatenate([row.evidence for row, _ in asked]).astype(np.float64)
     design = np.stack([raw, np.ones_like(raw)], axis=1)

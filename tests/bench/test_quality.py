@@ -219,7 +219,8 @@ def test_what_nights_add_is_told_by_stage(monkeypatch: pytest.MonkeyPatch) -> No
         said[:, 2] = np.where(row.evidence, 3, 0)
         silent = row.conversation == "0"
         blank = row.without(NAMES)
-        rows.append(replace(row if silent else blank, night=None if silent else said))
+        dreamt = replace(blank, features=np.concatenate([blank.features, said], axis=1), told=True)
+        rows.append(row if silent else replace(blank, dreamt=dreamt))
     report = Report("quality", {}, {}, {})
 
     measure_nights(report, rows, 2, None)
@@ -231,7 +232,7 @@ def test_what_nights_add_is_told_by_stage(monkeypatch: pytest.MonkeyPatch) -> No
     assert everyone["lost"]["no summaries"][0] > everyone["lost"]["no salience"][0]
     assert [bar.met for bar in report.bars] == [True, True, True]
     silent_only = Report("quality", {}, {}, {})
-    measure_nights(silent_only, [replace(row, night=None) for row in rows], 1, None)
+    measure_nights(silent_only, [replace(row, dreamt=None) for row in rows], 1, None)
     assert [silent_only.rows[0][name] for name in ("gain", "low", "high")] == [0, 0, 0]
 
 

@@ -18,7 +18,7 @@ from reverie.recall.cache import SECONDS
 from reverie.recall.night import FEWEST, Night
 from reverie.recall.pipeline import Stopwatch
 from reverie.recall.schemas import RecallIn
-from reverie.recall.strengths import told
+from reverie.recall.strengths import nights_of, told
 from reverie.runtime import Runtime
 
 TALKS = FEWEST
@@ -91,14 +91,13 @@ async def test_the_words_of_a_question_are_those_of_summaries(
     await dream(runtime, owner)
     await night_of(runtime, principal)
     query = RecallIn(user_id=["ann"], q="Which tulip survived the greenhouse?", tiers=["hot"])
-    question, arms, found, _ = await runtime.recall.gather(principal, query, Stopwatch())
-    sheets = await runtime.recall.sheets(principal, question.bounds.user_ids)
-    answer = told(sheets, arms, None)
+    _, arms, found, _, sheets = await runtime.recall.gather(principal, query, Stopwatch())
+    answer = told(nights_of(sheets, None), arms)
     assert answer is not None
     matrix = answer.matrix(found.rows, np.zeros(len(found.rows), dtype=np.bool_))
     assert matrix is not None
     assert (matrix[:, 4] > 0).all()
-    assert told(sheets, arms, before) is None
+    assert told(nights_of(sheets, before), arms) is None
 
 
 async def test_recall_ranks_by_nights_once_they_were_dreamt(

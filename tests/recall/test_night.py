@@ -16,8 +16,8 @@ from reverie.memories.model import Model
 from reverie.recall.features import NIGHT_NAMES, Asked
 from reverie.recall.night import FEWEST, NAMES, Night, Told, read, tell
 from reverie.recall.ranker import OF_THE_NIGHT, Ranker, load_rankers
-from reverie.recall.ranking import Ranking, night_matrix
-from reverie.recall.strengths import Sheet, Strengths, told
+from reverie.recall.ranking import Ranking, shortlist
+from reverie.recall.strengths import Sheet, Strengths, nights_of, told
 from reverie.recall.types import Candidate, key_of
 
 DIM = 8
@@ -179,11 +179,11 @@ def test_as_of_a_moment_what_was_made_later_was_not_there() -> None:
 def test_as_of_a_moment_before_the_nights_nothing_is_said() -> None:
     sheets = {USER.bytes: Sheet(night=days(made=0.0).as_of(1.0))}
     arms = {"semantic": arm("semantic", {1: 0.5}), "lexical": arm("lexical", {})}
-    assert told(sheets, arms, None) is None
+    assert told(nights_of(sheets, None), arms) is None
     arms["semantic"] = arms["semantic"].__class__("semantic", vector=VECTOR)
-    assert told(sheets, arms, None) is not None
-    assert told(sheets, arms, datetime(1970, 1, 1, tzinfo=UTC)) is None
-    assert told({USER.bytes: Sheet()}, arms, None) is None
+    assert told(nights_of(sheets, None), arms) is not None
+    assert told(nights_of(sheets, datetime(1970, 1, 1, tzinfo=UTC)), arms) is None
+    assert told(nights_of({USER.bytes: Sheet()}, None), arms) is None
 
 
 def test_warm_vectors_are_decoded() -> None:
@@ -245,8 +245,7 @@ def test_a_ranker_of_the_night_is_told_what_the_others_are_and_more() -> None:
     assert {round(one.score, 6) for one in ranking.ordered} == {0.9}
     [seen] = rankers[f"balanced{OF_THE_NIGHT}"].seen
     assert seen.shape == (29, len(NIGHT_NAMES))
-    places = np.array([found.keys.index(one.key) for one in ranking.ordered])
-    wanted = night_matrix(dreamt, found, places)
+    _, wanted = shortlist(found, 29, dreamt, 29)
     assert wanted is not None
     assert seen[:, -len(NAMES) :].tolist() == wanted.tolist()
     # Without a ranker of its own the reranked ones are weighed by the other.

@@ -66,19 +66,27 @@ class Arms:
         self._metrics = metrics
         self._seconds = seconds
 
-    async def search(self, space_id: UUID, question: Question, recipe: Recipe, reads: Reads) -> dict[str, Arm]:
+    async def search(
+        self, space_id: UUID, question: Question, recipe: Recipe, reads: Reads, dreamt: Callable[[], Awaitable[bool]]
+    ) -> dict[str, Arm]:
         """What each arm found, by its name; what it reads is read from ``reads``.
+
+        ``dreamt`` is asked whether nights will say which candidates matter, once the question is encoded.
 
         Raises:
             Unavailable: no arm could answer.
         """
         depth = max(recipe.depth, question.k)
+
+        async def reach() -> int:
+            return max(depth, recipe.night_depth) if recipe.fused and await dreamt() else depth
+
         searches: list[Awaitable[list[Arm]]] = []
         vector: asyncio.Future[FloatArray | None] | None = None
         if recipe.semantic:
             vector = asyncio.get_running_loop().create_future()
             # First: the encoder's thread works on the question while the others are sent off.
-            searches.append(self._by_meaning(reads, space_id, question, depth, vector, dated=recipe.fused))
+            searches.append(self._by_meaning(reads, space_id, question, reach, vector, dated=recipe.fused))
         if recipe.lexical:
             searches.append(self._by_words(reads, space_id, question, depth, beside=recipe.semantic))
         if question.cold is None:
@@ -154,12 +162,13 @@ class Arms:
             await asyncio.sleep(HEAD_START)
 
     async def _by_meaning(
-        self, reads: Reads, space_id: UUID, question: Question, depth: int,
+        self, reads: Reads, space_id: UUID, question: Question, reach: Callable[[], Awaitable[int]],
         told: "asyncio.Future[FloatArray | None]", *, dated: bool,
     ) -> list[Arm]:  # fmt: skip
         """The nearest of all; and of what happened in the spans that the question names, one after the other.
 
-        ``told`` is given the vector of the question as soon as it is there, or None.
+        ``told`` is given the vector of the question as soon as it is there, or None; ``reach`` says then how many are
+        wanted.
         """
         vector: FloatArray | None = None
         ready: Held | None = None
@@ -171,7 +180,7 @@ class Arms:
             finally:
                 if not told.done():
                     told.set_result(vector)
-            return await self._nearest(reads, space_id, question.bounds, vector, ready, depth)
+            return await self._nearest(reads, space_id, question.bounds, vector, ready, await reach())
 
         found = replace(await self._arm(SEMANTIC, nearest), vector=vector)
         if found.failed or vector is None or not dated:

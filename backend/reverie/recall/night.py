@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from reverie.embedding.protocol import FloatArray
 from reverie.memories.model import Model
+from reverie.recall.pool import Places
 from reverie.recall.scales import rank, standardised
 from reverie.recall.types import Candidate, Key
 from reverie.recall.warm import decoded, packed_row
@@ -41,6 +42,11 @@ NAMES: Final = ("importance", "summarised", "talk", "talk_z", "talk_words", "tal
 (standardised); whether its words stand in a summary; and of the summary of its conversation how far its meaning and its
 words lie above those of the others (standardised; ``talk`` is their sum), the share of the question's rarity that it
 has, and its reciprocal rank."""
+
+CHOSEN_BY: Final[Mapping[str, float]] = {"importance": 0.5, "talk": 0.175}
+"""What counts beside the first score (standardised) when candidates are chosen: evidence that is neither like the
+question nor has its words stands in a conversation that is, and matters. Of what no arm listed among its hundred this
+brings a half (LoCoMo, questions over several conversations)."""
 
 Column = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
@@ -201,9 +207,9 @@ def tell(nights: Mapping[bytes, Night], vector: FloatArray, terms: bytes) -> Tol
         vector: the question's.
         terms: the keys of its words, int64 in network order.
     """
-    sizes = [len(night.made) for night in nights.values()]
-    if sum(sizes) < FEWEST:
+    if not enough(nights):
         return None
+    sizes = [len(night.made) for night in nights.values()]
     firsts = [sum(sizes[:at]) for at in range(len(sizes))]
     likeness = np.concatenate([night.likeness(vector) for night in nights.values()])
     meaning = standardised(likeness, likeness)
@@ -214,6 +220,27 @@ def tell(nights: Mapping[bytes, Night], vector: FloatArray, terms: bytes) -> Tol
     both = meaning + words
     said = np.stack([both, meaning, share, words, rank(both, RANKS)], axis=1)
     return Told(dict(zip(nights, zip(nights.values(), firsts, strict=True), strict=True)), said)
+
+
+def enough(nights: Mapping[bytes, Night]) -> bool:
+    """Whether there are so many summaries that they can say something."""
+    return sum(len(night.made) for night in nights.values()) >= FEWEST
+
+
+def best_by_nights(first: Column, said: Matrix, size: int) -> Places:
+    """The places of the ``size`` candidates that what the arms and the nights say is most for, those first that the
+    arms think better.
+
+    Args:
+        first: the first score of each candidate.
+        said: :data:`NAMES` of each.
+        size: how many.
+    """
+    both = standardised(first, first)
+    for name, weight in CHOSEN_BY.items():
+        both = both + weight * said[:, NAMES.index(name)]
+    chosen = np.argsort(-both, kind="stable")[:size]
+    return chosen[np.argsort(-first[chosen], kind="stable")]
 
 
 def _share(nights: Sequence[tuple[Night, int]], terms: Sequence[int], count: int) -> Column:

@@ -35,7 +35,7 @@ from reverie.recall.filters import jsonpath
 from reverie.recall.fold import said_once
 from reverie.recall.held import Shelf
 from reverie.recall.indexes import Indexes
-from reverie.recall.night import Told
+from reverie.recall.night import Told, enough
 from reverie.recall.pool import Pool, best, pool
 from reverie.recall.ranges import within_tiers
 from reverie.recall.ranker import Ranker
@@ -43,7 +43,7 @@ from reverie.recall.ranking import Ranking
 from reverie.recall.recipes import RECIPES
 from reverie.recall.rerank import passages, rerank
 from reverie.recall.schemas import RecallIn, RecallQuery
-from reverie.recall.strengths import Desk, Sheets, Strengths, told
+from reverie.recall.strengths import Desk, Sheets, Strengths, nights_of, told
 from reverie.recall.superseded import newer_first, pairs_of
 from reverie.recall.types import Arm, Bounds, Candidate, Edge, Key, Question, Scored, Trace, trace_of
 from reverie.text.fields import EARLIEST
@@ -52,6 +52,9 @@ from reverie.working.focus import Focus
 
 SEEDS: Final = 10
 """Candidates from which recall spreads over the edges."""
+
+SHEETS_WITHIN: Final = 0.05
+"""Seconds after which the vector arm no longer waits to hear what nights have made."""
 
 SPARE: Final = 4
 """Results that are read beyond those wanted, in place of such as only repeat another."""
@@ -63,6 +66,17 @@ class Chosen(NamedTuple):
     scored: Scored
     trace: Trace
     repeats: list[UUID]
+
+
+class Gathered(NamedTuple):
+    """All candidates of a question, before they are weighed; how those were reached that edges lead to; what is known of
+    the users beside their traces."""
+
+    question: Question
+    arms: dict[str, Arm]
+    pool: Pool
+    reached: dict[Key, Reached]
+    sheets: Sheets
 
 
 class Stopwatch:
@@ -128,15 +142,9 @@ class RecallService:
             self._count(asked, space_id, names, known)
             return known | {"took_ms": watch.total()}
         looking = Looking(self._database, list(names))
-        gathering = self.gather(principal, asked, watch, looking)
-        kept = self._desk.kept(list(names))
-        if kept is None:
-            bringing = self._desk.bring(self._database, space_id, list(names), self._timeout)
-            (question, arms, found, reached), sheets = await asyncio.gather(gathering, bringing)
-        else:
-            (question, arms, found, reached), sheets = await gathering, kept
+        question, arms, found, reached, sheets = await self.gather(principal, asked, watch, looking)
         strengths = Strengths(sheets, (asked.at or full_hour(question.now)).timestamp())
-        night = told(sheets, arms, asked.at) if RECIPES[asked.recipe].fused else None
+        night = told(nights_of(sheets, asked.at), arms) if RECIPES[asked.recipe].fused else None
         chosen, links, degraded = await self._chosen(space_id, asked, question, arms, found, strengths, night, watch)
         self._metrics.recall(watch.laps)
         answer = {
@@ -196,7 +204,7 @@ class RecallService:
         more = len(arms[COLD].candidates) if COLD in arms else 0
         ranking = None
         if recipe.fused:
-            ranking = self._ranking(asked, arms, found, max(recipe.shortlist, k), wanted + more, strengths, night)
+            ranking = self._ranking(asked, arms, found, k, wanted + more, strengths, night)
         ranked = fuse.alone(next(iter(arms.values())), found.rows) if ranking is None else ranking.ordered
         watch.lap("fuse")
         standing = [one.key for one in ranked if most or one.score >= asked.min_score]
@@ -260,18 +268,39 @@ class RecallService:
             self._cache.keep(key, answer, size(answer), versions, until=min([midnight, *ends]))
 
     async def gather(
-        self, principal: Principal, asked: RecallQuery, watch: Stopwatch, reads: Reads | None = None
-    ) -> tuple[Question, dict[str, Arm], Pool, dict[Key, Reached]]:
-        """All candidates of a question, before they are weighed, and how those were reached that edges lead to.
+        self, principal: Principal, asked: RecallQuery, watch: Stopwatch, reads: Reads | None = None, *,
+        nights: bool = True,
+    ) -> Gathered:  # fmt: skip
+        """All candidates of a question, before they are weighed. Without ``nights`` as if none had been dreamt.
 
         Raises:
             Invalid, Unavailable: as :meth:`recall`.
         """
         space_id = principal.space_id
-        reads = reads or self._database
-        question = await self._question(reads, space_id, [user_uuid(space_id, name) for name in asked.user_id], asked)
+        user_ids = [user_uuid(space_id, name) for name in asked.user_id]
+        bringing = asyncio.create_task(self.sheets(principal, user_ids) if nights else _nothing())
+        try:
+            question, arms, found, reached = await self._gather(
+                principal, asked, user_ids, watch, reads or self._database, bringing
+            )
+            return Gathered(question, arms, found, reached, await bringing)
+        finally:
+            bringing.cancel()
+
+    async def _gather(
+        self, principal: Principal, asked: RecallQuery, user_ids: list[UUID], watch: Stopwatch, reads: Reads,
+        bringing: asyncio.Task[Sheets],
+    ) -> tuple[Question, dict[str, Arm], Pool, dict[Key, Reached]]:  # fmt: skip
+        space_id = principal.space_id
+
+        async def dreamt() -> bool:
+            if not bringing.done():
+                await asyncio.wait([bringing], timeout=SHEETS_WITHIN)
+            return bringing.done() and enough(nights_of(bringing.result(), asked.at))
+
+        question = await self._question(reads, space_id, user_ids, asked)
         watch.lap("question")
-        arms = await self._arms.search(space_id, question, RECIPES[asked.recipe], reads)
+        arms = await self._arms.search(space_id, question, RECIPES[asked.recipe], reads, dreamt)
         watch.lap("arms")
         known: dict[Key, Candidate] = {}
         for arm in arms.values():
@@ -356,20 +385,28 @@ class RecallService:
         return {one.key: one for one in others if admissible(one, question.bounds)}
 
     def _ranking(
-        self, asked: RecallQuery, arms: Mapping[str, Arm], found: Pool, size: int, most: int, strengths: Strengths,
+        self, asked: RecallQuery, arms: Mapping[str, Arm], found: Pool, k: int, most: int, strengths: Strengths,
         night: Told | None,
     ) -> Ranking:  # fmt: skip
         # The rankers have only learned from answers of all arms.
         great = [arms[name] for name in (SEMANTIC, LEXICAL) if name in arms]
         whole = len(great) > 1 and not any(arm.failed for arm in great) and bool(arms[SEMANTIC].scores)
         rankers = self._rankers if whole else {}
-        return Ranking(Asked.read(asked.q), found, size, most, rankers, strengths, told=night, explain=asked.explain)
+        recipe = RECIPES[asked.recipe]
+        return Ranking(
+            Asked.read(asked.q), found, max(recipe.shortlist, k), most, rankers, strengths,
+            told=night, night_size=max(recipe.night_shortlist, k), explain=asked.explain,
+        )  # fmt: skip
 
     async def _reranked(self, question: str, traces: Sequence[Trace]) -> dict[Key, float] | None:
         """What the reranker says of traces; None if it does not say it in time."""
         read = passages([one.content for one in traces], [one.speaker for one in traces], name_words(question))
         scores = await rerank(self._reranking, question, read, self._rerank_seconds)
         return None if scores is None else {one.key: score for one, score in zip(traces, scores, strict=True)}
+
+
+async def _nothing() -> Sheets:
+    return {}
 
 
 def _has_cold(arms: Mapping[str, Arm]) -> bool:

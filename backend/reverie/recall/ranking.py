@@ -10,7 +10,7 @@ import numpy as np
 
 from reverie.recall import fuse
 from reverie.recall.features import RETELLING, Asked, matrix
-from reverie.recall.night import Matrix, Told
+from reverie.recall.night import Matrix, Told, best_by_nights
 from reverie.recall.pool import Column, Places, Pool, best
 from reverie.recall.ranker import OF_THE_NIGHT, Ranker
 from reverie.recall.ranker import shares as ranker_shares
@@ -43,22 +43,21 @@ class Ranking:
 
     def __init__(
         self, asked: Asked, found: Pool, size: int, most: int, rankers: Mapping[str, Ranker], strengths: Strengths, *,
-        told: Told | None = None, explain: bool = False,
+        told: Told | None = None, night_size: int | None = None, explain: bool = False,
     ) -> None:  # fmt: skip
         """Weighs the ``size`` candidates that the arms think best, and orders the ``most`` best of them.
 
-        ``told`` is what summaries say to the question.
+        ``told`` is what summaries say to the question: where they say something of the candidates, it is the
+        ``night_size`` that these and the arms think best.
         """
         self._strengths = strengths
         self._found = found
         self._rankers = rankers if len(found.keys) >= LEAST_POOL else {}
         self._explain = explain
-        self._places = best(found, size)
+        dreamt = told if f"balanced{OF_THE_NIGHT}" in self._rankers else None
+        self._places, self._night = shortlist(found, size, dreamt, night_size or size)
         # Only rankers read it, and it is the dearest thing here.
         self._rows = matrix(asked, found, self._places) if self._rankers else None
-        self._night = None
-        if told is not None and self._rows is not None and f"balanced{OF_THE_NIGHT}" in self._rankers:
-            self._night = night_matrix(told, found, self._places)
         learned = self._learned("balanced", self._rows, self._night)
         self._shares = self._with_priors(self._places, learned or fuse.linear(asked, found, self._places))
         self.ordered: list[Scored] = fuse.ordered(found, self._places, self._shares, most)
@@ -109,10 +108,19 @@ class Ranking:
         return learned | {"salience": SALIENCE * (2 * salience - 1) * doubt}
 
 
-def night_matrix(told: Told, found: Pool, places: Places) -> Matrix | None:
-    """What nights say of candidates, float32 ``[n, 7]``; None where they say too little."""
-    rows = [found.rows[place] for place in places.tolist()]
-    return told.matrix(rows, np.array([row.role in RETELLING for row in rows], dtype=np.bool_))
+def shortlist(found: Pool, size: int, told: Told | None, night_size: int) -> tuple[Places, Matrix | None]:
+    """The places of the candidates that are weighed, and what nights say of these, float32 ``[n, 7]``.
+
+    These are the best ``size``; or, where summaries have something to say (``told``) and tell of enough of them, the
+    best ``night_size`` by that, too.
+    """
+    said = None
+    if told is not None:
+        said = told.matrix(found.rows, np.array([row.role in RETELLING for row in found.rows], dtype=np.bool_))
+    if said is None:
+        return best(found, size), None
+    places = best_by_nights(found.first, said, night_size)
+    return places, said[places]
 
 
 def reranked_rows(before: Sequence[Scored], scores: Sequence[float]) -> Matrix:

@@ -12,7 +12,8 @@ class Recipe:
     """Which arms run, how many candidates each brings, and whether they are fused.
 
     ``depth`` is a number of candidates for each arm; ``shortlist`` how many of them together are weighed in full:
-    by the ranker, or by fixed weights. A recipe that does not fuse has one arm, whose own score and order stand.
+    by the ranker, or by fixed weights. Where nights say which of them matter, the vector arm brings ``night_depth``,
+    and ``night_shortlist`` are weighed. A recipe that does not fuse has one arm, whose own score and order stand.
     ``hops``: how far recall spreads over the edges from what was found first, 0 for not at all; ``rerank``: a
     cross-encoder judges the best of them. ``focus``: what is in focus fills up where the arms found too few.
     """
@@ -23,13 +24,15 @@ class Recipe:
     fused: bool = True
     depth: int = 100
     shortlist: int = 120
+    night_depth: int = 200
+    night_shortlist: int = 160
     hops: int = 0
     rerank: bool = False
 
 
 RECIPES: Final = MappingProxyType(
     {
-        "fast": Recipe(focus=False, depth=50, shortlist=60),
+        "fast": Recipe(focus=False, depth=50, shortlist=60, night_depth=50, night_shortlist=60),
         "balanced": Recipe(),
         "thorough": Recipe(hops=2, rerank=True),
         "vector": Recipe(lexical=False, focus=False, fused=False),

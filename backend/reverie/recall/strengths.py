@@ -144,12 +144,15 @@ def read(half_lives: Mapping[str, float] | None, packed: bytes | None, made: Nig
     return Sheet({**HALF_LIVES, **(half_lives or {})}, recalls, made)
 
 
-def told(sheets: Sheets, arms: Mapping[str, Arm], at: datetime | None) -> Told | None:
-    """What the summaries of the users say to a question, by what the arms have made of it, as of ``at``."""
-    semantic, lexical = arms.get("semantic"), arms.get("lexical")
+def nights_of(sheets: Sheets, at: datetime | None) -> dict[bytes, Night]:
+    """What nights have made of the users, as of ``at``."""
     nights = {user: sheet.night for user, sheet in sheets.items() if sheet.night is not None}
+    return nights if at is None else {user: one.as_of(at.timestamp()) for user, one in nights.items()}
+
+
+def told(nights: Mapping[bytes, Night], arms: Mapping[str, Arm]) -> Told | None:
+    """What the summaries of the users say to a question, by what the arms have made of it."""
+    semantic, lexical = arms.get("semantic"), arms.get("lexical")
     if semantic is None or lexical is None or semantic.vector is None or not nights:
         return None
-    if at is not None:
-        nights = {user: one.as_of(at.timestamp()) for user, one in nights.items()}
     return night.tell(nights, semantic.vector, lexical.terms)
