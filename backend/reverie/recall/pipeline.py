@@ -69,8 +69,8 @@ class Chosen(NamedTuple):
 
 
 class Gathered(NamedTuple):
-    """All candidates of a question, before they are weighed; how those were reached that edges lead to; what is known of
-    the users beside their traces."""
+    """All candidates of a question, before they are weighed; how those were reached that edges lead to; and the sheets
+    of the users."""
 
     question: Question
     arms: dict[str, Arm]
