@@ -23,7 +23,8 @@ WITH g AS (
 mark AS MATERIALIZED (
     SELECT m.older, m.newer, m.happened_at, m.is_said,
            CASE WHEN m.about IS NOT NULL THEN coalesce(g.attributes ->> CASE
-               WHEN m.about LIKE '%%: %%' THEN regexp_replace(m.about, '^.*: ', '') ELSE 'is'
+               -- What follows the last colon; a regular expression takes eight times as long.
+               WHEN m.about LIKE '%%: %%' THEN reverse(split_part(reverse(m.about), ' :', 1)) ELSE 'is'
            END, 'other') END AS topic
     FROM g
     CROSS JOIN LATERAL (
@@ -59,13 +60,12 @@ told AS MATERIALIZED (
         CASE jsonb_typeof(e.meta -> 'sources') WHEN 'array' THEN e.meta -> 'sources' ELSE '[]' END
     ) AS s (id)
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN pg_input_is_valid(s.id, 'uuid') THEN s.id::uuid END AS id OFFSET 0
-    ) u
-    CROSS JOIN LATERAL (
         SELECT m.user_id, m.id, m.kind, m.meta, m.happened_at, m.created_at, m.updated_at, m.deleted_at, m.expires_at
-        FROM memory_trace m WHERE m.user_id = e.user_id AND m.id >= u.id ORDER BY m.user_id, m.id LIMIT 1
+        FROM memory_trace m
+        WHERE m.user_id = e.user_id AND m.id >= CASE WHEN pg_input_is_valid(s.id, 'uuid') THEN s.id::uuid END
+        ORDER BY m.user_id, m.id LIMIT 1
     ) t
-    WHERE g.predicates ->> e.type IS NOT NULL AND t.id = u.id AND t.deleted_at IS NULL AND (t.expires_at > g.now) IS NOT FALSE
+    WHERE g.predicates ->> e.type IS NOT NULL AND t.id = CASE WHEN pg_input_is_valid(s.id, 'uuid') THEN s.id::uuid END AND t.deleted_at IS NULL AND (t.expires_at > g.now) IS NOT FALSE
       AND (t.created_at < g.moment) IS NOT FALSE AND (t.updated_at < g.moment) IS NOT FALSE
       -- What a text states that was changed since its day was dreamt is read anew.
       AND (t.updated_at IS NULL OR NOT EXISTS (
