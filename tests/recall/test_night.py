@@ -14,7 +14,7 @@ from reverie.core.config import load_settings
 from reverie.embedding.codes import pack, quantise, signs_of
 from reverie.memories.model import Model
 from reverie.recall.features import NIGHT_NAMES, Asked
-from reverie.recall.night import FEWEST, NAMES, Night, Told, read, tell
+from reverie.recall.night import FEWEST, NAMES, Night, Told, best_by_nights, read, tell
 from reverie.recall.ranker import OF_THE_NIGHT, Ranker, load_rankers
 from reverie.recall.ranking import Ranking, shortlist
 from reverie.recall.strengths import Sheet, Strengths, nights_of, told
@@ -233,6 +233,31 @@ def test_who_has_no_night_is_ranked_as_ever() -> None:
     dreamt = tell({USER.bytes: days(like=0.9)}, VECTOR, b"")
     assert Ranking(asked, found, 29, 29, plain, strengths, told=dreamt).ordered == before
     assert Ranking(asked, found, 29, 29, rankers, strengths, told=dreamt).ordered != before
+
+
+def test_candidates_are_chosen_by_what_nights_say_too() -> None:
+    first = np.array([0.9, 0.8, 0.1, 0.2, 0.3])
+    silent = np.zeros((5, len(NAMES)), dtype=np.float32)
+    assert best_by_nights(first, silent, 3).tolist() == [0, 1, 4]
+    said = silent.copy()
+    said[2] = 9
+    # In the order of the arms: the ranker weighs them, whatever that is.
+    assert best_by_nights(first, said, 3).tolist() == [0, 1, 2]
+    assert best_by_nights(first, said, 9).tolist() == [0, 1, 4, 3, 2]
+
+
+def test_of_whom_nights_tell_more_is_weighed() -> None:
+    rows = tuple(turn(n, str(n % FEWEST), NOON + n % FEWEST * DAY) for n in range(1, 30))
+    found = pooled(*rows, semantic={n: 0.3 + n / 100 for n in range(1, 30)}, lexical={})
+    dreamt = tell({USER.bytes: days(like=0.9)}, VECTOR, b"")
+    places, said = shortlist(found, 10, dreamt, 20)
+    assert len(places) == 20
+    assert said is not None
+    assert said.shape == (20, len(NAMES))
+    nobody = tell({OTHER.bytes: days()}, VECTOR, b"")
+    for silent in (nobody, None):
+        places, said = shortlist(found, 10, silent, 20)
+        assert (len(places), said) == (10, None)
 
 
 def test_a_ranker_of_the_night_is_told_what_the_others_are_and_more() -> None:
