@@ -1,6 +1,8 @@
 """What nights have made, as recall sees it: beside the candidates, of the user alone, and gone with its sources."""
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,11 +16,13 @@ from reverie.auth.principal import Principal
 from reverie.core import clock
 from reverie.core.database import Connection
 from reverie.core.ids import user_uuid
+from reverie.recall import pipeline
 from reverie.recall.cache import SECONDS
 from reverie.recall.night import FEWEST, Night
 from reverie.recall.pipeline import Stopwatch
+from reverie.recall.recipes import RECIPES
 from reverie.recall.schemas import RecallIn
-from reverie.recall.strengths import nights_of, told
+from reverie.recall.strengths import Desk, Sheets, nights_of, told
 from reverie.runtime import Runtime
 
 TALKS = FEWEST
@@ -98,6 +102,34 @@ async def test_the_words_of_a_question_are_those_of_summaries(
     assert matrix is not None
     assert (matrix[:, 4] > 0).all()
     assert told(nights_of(sheets, before), arms) is None
+
+
+async def test_whom_nights_tell_of_is_looked_through_more_widely(
+    remember: Remember, owner: Connection, runtime: Runtime, principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = replace(RECIPES["balanced"], depth=3, night_depth=7)
+    monkeypatch.setattr(pipeline, "RECIPES", {**RECIPES, "balanced": narrow})
+    await nights(remember)
+    query = RecallIn(user_id=["ann"], q="Which tulip survived the greenhouse?", k=3)
+
+    async def looked_through(**more: Any) -> int:
+        _, arms, _, _, _ = await runtime.recall.gather(principal, query, Stopwatch(), **more)
+        return len(arms["semantic"].scores)
+
+    assert await looked_through() == 3
+    await dream(runtime, owner)
+    assert await night_of(runtime, principal) is not None
+    assert (await looked_through(), await looked_through(nights=False)) == (7, 3)
+    # What is known of the user is late: the arm does not wait for it.
+    runtime.recall.forget(user_uuid(principal.space_id, "ann"), [])
+    bring = Desk.bring
+
+    async def late(*given: Any) -> Sheets:
+        await asyncio.sleep(0.3)
+        return await bring(*given)
+
+    monkeypatch.setattr(Desk, "bring", late)
+    assert await looked_through() == 3
 
 
 async def test_recall_ranks_by_nights_once_they_were_dreamt(
