@@ -110,7 +110,7 @@ async def test_whom_nights_tell_of_is_looked_through_more_widely(
     narrow = replace(RECIPES["balanced"], depth=3, night_depth=7)
     monkeypatch.setattr(pipeline, "RECIPES", {**RECIPES, "balanced": narrow})
     await nights(remember)
-    query = RecallIn(user_id=["ann"], q="Which tulip survived the greenhouse?", k=3)
+    query = RecallIn(user_id=["ann"], q="Which tulip survived the greenhouse?", k=3, tiers=["hot"])
 
     async def looked_through(**more: Any) -> int:
         _, arms, _, _, _ = await runtime.recall.gather(principal, query, Stopwatch(), **more)
