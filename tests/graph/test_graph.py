@@ -1,16 +1,20 @@
 """The graph over HTTP: what is around what, strongest first, within bounds, and nothing that cannot be seen."""
 
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from tests.conftest import Api
 from tests.contracts.house import assert_problem
+from tests.explaining import Explaining
 from tests.graph.drawn import Drawn
-from tests.memories.helpers import owner
+from tests.memories.helpers import rows
 
 from reverie.core.config import Settings
-from reverie.graph.protocol import TOGETHER
+from reverie.graph.protocol import TOGETHER, Link, Whose
+from reverie.graph.repository import PostgresGraph
+from reverie.graph.spreading import crowded
 
 
 @pytest.fixture
@@ -281,14 +285,50 @@ async def test_of_very_many_edges_a_bounded_part_is_shown(empty: Drawn) -> None:
     assert len((await empty.graph(around="Hub", limit=10))["nodes"]) == 10
 
 
-async def test_the_index_is_read_backwards(family: Drawn) -> None:
-    """So that of very many edges the last are found without reading all."""
-    async with owner(family.settings) as connection:
-        await connection.execute("SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off")
-        cursor = await connection.execute(
-            "EXPLAIN SELECT src FROM memory_edge e WHERE e.user_id = %s AND e.dst >= %s AND e.dst <= %s"
-            " ORDER BY e.user_id DESC, e.dst DESC LIMIT 10",
-            (family.user_id, family.ids["Ann"], family.ids["Ann"]),
-        )
-        plan = "\n".join(row[0] for row in await cursor.fetchall())
-    assert "Index Scan Backward using memory_edge_dst" in plan
+@pytest.fixture
+async def lisbon(empty: Drawn) -> Drawn:
+    """Ann lives in Lisbon, which 300 texts have mentioned since."""
+    texts = [f"note {n}" for n in range(300)]
+    await empty.trace(*texts)
+    await empty.entity("Ann", "Lisbon")
+    await empty.link(("Ann", "Lisbon", "lives_in", 0.3))
+    await empty.link(*((text, "Lisbon", "mentions") for text in texts))
+    return empty
+
+
+async def test_many_mentions_take_no_place_of_what_is_stated(lisbon: Drawn) -> None:
+    found = await lisbon.graph(around="Lisbon", types="lives_in", hops=1, limit=10)
+    assert [node["label"] for node in found["nodes"]] == ["Lisbon", "Ann"]
+    assert [edge["type"] for edge in found["edges"]] == ["lives_in"]
+    assert found["more"] is False
+    assert ("Ann", "Lisbon", "lives_in") in await lisbon.edges(around="Lisbon", kinds="entity", hops=1, limit=10)
+    assert len(await lisbon.labels(around="Lisbon", types="mentions", hops=1, limit=10)) == 10
+
+
+async def test_where_not_all_edges_were_looked_at_there_may_be_more(lisbon: Drawn) -> None:
+    found = await lisbon.graph(around="Lisbon", kinds="entity", hops=1, limit=10)
+    assert [node["label"] for node in found["nodes"]] == ["Lisbon", "Ann"]
+    assert found["more"] is True
+    assert (await lisbon.graph(around="Lisbon", kinds="entity", hops=1, limit=400))["more"] is False
+
+
+def test_a_node_has_more_edges_than_are_looked_at_one_way() -> None:
+    hub, *others = (UUID(int=n) for n in range(5))
+    mentions = [Link(one, hub, "mentions", 1.0) for one in others[:2]]
+    both = [*mentions, *(Link(one, hub, "knows", 1.0) for one in others[2:]), Link(hub, others[0], "knows", 1.0)]
+    assert not crowded(both * 2, [hub], 2), "each way by itself, and each edge once"
+    assert not crowded(both, others, 2)
+    assert crowded(both, [hub], 1)
+    assert crowded([*mentions, Link(others[2], hub, "mentions", 1.0)], [hub], 2)
+    assert not crowded([], [hub], 0)
+
+
+async def test_of_very_many_edges_the_last_are_read_and_no_others(lisbon: Drawn) -> None:
+    [[space_id]] = await rows(lisbon.settings, "SELECT space_id FROM memory_user WHERE user_id = %s", (lisbon.user_id,))
+    asked: Any = Explaining(lisbon.settings, space_id)
+    for types in (None, ["lives_in"], ["mentions"]):
+        await PostgresGraph(asked).neighbours(Whose(space_id, lisbon.user_id), [lisbon.ids["Lisbon"]], types, 10)
+        # An index that is read forwards gives the first.
+        read = {(node["Index Name"], node["Scan Direction"]) for node in asked.scans()}
+        assert read == {(f"memory_edge_{one}", "Backward") for one in ("pkey", "apart", "dst")}
+        assert asked.most_rows() <= 10

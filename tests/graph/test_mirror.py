@@ -129,6 +129,7 @@ async def test_who_did_not_change_is_not_looked_at_again(family: Drawn, standin:
 
 
 async def test_both_backends_say_the_same(family: Drawn, standin: Standin, mirror: Mirroring) -> None:
+    await family.link(("It rains.", "Oslo", "mentions"))
     await mirror.run()
     neo4j = Neo4j.of(family.settings)
     database = Database(family.settings)
@@ -149,6 +150,10 @@ async def test_both_backends_say_the_same(family: Drawn, standin: Standin, mirro
         assert {link.type for link in there} == {TOGETHER}
         assert {link[:3]: round(link.weight, 6) for link in here} == {link[:3]: round(link.weight, 6) for link in there}
         assert len(await other.neighbours(who, [family.ids["Ann"]], ["mentions"], 1)) == 1
+        for backend in (one, other):
+            # What mentions Oslo takes no place of who lives there, though it is newer and weighs more.
+            links = await backend.neighbours(who, [family.ids["Oslo"]], None, 1)
+            assert {link.type for link in links} == {"lives_in", "mentions"}
         assert await other.version(who) == (await user_row(family.settings, family.user))["version"]
     finally:
         await neo4j.close()

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,6 +15,7 @@ from tests.conftest import Api, serving
 from tests.memories.helpers import Fickle, owner, post, rows, run_operation, unit
 from tests.waiting import PATIENCE
 
+from reverie import worker
 from reverie.core import clock
 from reverie.core.config import Settings
 from reverie.core.errors import Conflict
@@ -26,7 +28,7 @@ from reverie.operations.service import OperationService
 from reverie.runtime import open_runtime
 from reverie.tiers import building
 from reverie.tiers.locks import building_alone
-from reverie.worker import build_indexes, keep_house
+from reverie.worker import WorkerSettings, build_indexes, keep_house
 
 WATCH_DELETIONS = """
 CREATE TABLE deletion (id bigint GENERATED ALWAYS AS IDENTITY, transaction xid8, gone bigint);
@@ -494,3 +496,16 @@ async def test_the_house_is_kept(own_settings: Settings, embedder: Embedder, mon
     )
     assert ahead == [("memory_body",), ("memory_embedding",)]
     assert await rows(settings, "SELECT count(*) FROM memory_trace") == [(2,)]
+
+
+async def test_without_redis_the_worker_repeats_every_cron(monkeypatch: pytest.MonkeyPatch) -> None:
+    repeated: dict[Any, float] = {}
+
+    async def note(job: Any, _: object, minutes: float) -> None:
+        repeated[job] = minutes
+
+    monkeypatch.setattr(worker, "_repeat", note)
+    runtime: Any = SimpleNamespace(settings=SimpleNamespace(redis_url=None))
+    await worker._listen(runtime)
+    crons: dict[Any, Any] = {job.coroutine: job.minute for job in WorkerSettings.cron_jobs}
+    assert repeated == {job: 60 / len(range(60) if at is None else at) for job, at in crons.items()}

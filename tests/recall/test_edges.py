@@ -1,33 +1,32 @@
 """Spreading over edges: against a reference, within the bounds and the walls, bounded where a name is everywhere."""
 
 import random
-import re
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import httpx
-import psycopg
 import pytest
-from psycopg import sql
 from tests.conftest import Api
+from tests.explaining import Explaining
 from tests.figures import Figure
 from tests.memories.helpers import owner, post, rows, unit, user_row
 
 from reverie.core import clock
 from reverie.core.config import Settings
-from reverie.core.database import _SERVING_OPTIONS, Database
 from reverie.core.ids import lower_bound
 from reverie.core.kinds import KINDS, RECALLED_KINDS
 from reverie.memories.identity import entity_identity
 from reverie.recall import edges
 from reverie.recall.edges import DECAY, MOST_EDGES, OTHER, Spread, named, spread
 from reverie.recall.types import Bounds, Edge, key_of, trace_of
+
+if TYPE_CHECKING:
+    from reverie.core.database import Database
 
 KINDS_BY_DEFAULT = [KINDS[kind] for kind in RECALLED_KINDS]
 LINK = (
@@ -286,10 +285,6 @@ async def test_what_is_forgotten_is_not_reached(six: Graph, caller: httpx.AsyncC
     assert await six.reached({1: 1.0}) == {}
 
 
-def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    return [plan, *(node for part in plan.get("Plans", []) for node in nodes(part))]
-
-
 @pytest.mark.parametrize("analysed", [False, True])
 async def test_every_step_is_a_look_up_in_an_index(
     api: Api, caller: httpx.AsyncClient, settings: Settings, user: str, analysed: bool
@@ -298,48 +293,15 @@ async def test_every_step_is_a_look_up_in_an_index(
     turns = [{"content": f"turn {n}", "conversation_id": "c"} for n in range(300)]
     graph = await make(api, caller, settings, user, *turns)
     await graph.link(*[(n, n - 7, "similar", 0.9) for n in range(7, 300)])
-    assert settings.database_url is not None
     if analysed:
         await rows(settings, "ANALYZE memory_trace")
         await rows(settings, "ANALYZE memory_edge")
-    seen = dict[str, Any]()
-
-    class Watched:
-        """The database, which shows the plan of what it is asked."""
-
-        def reading(self, space_id: UUID, *, seconds: float) -> "Watched":
-            return self
-
-        async def __aenter__(self) -> "Watched":
-            return self
-
-        async def __aexit__(self, *error: object) -> None:
-            return None
-
-        async def fetch(self, query: bytes, parameters: Sequence[Any]) -> list[Any]:
-            with psycopg.connect(settings.database_url or "", options=_SERVING_OPTIONS, autocommit=True) as line:
-                line.execute("SELECT set_config('reverie.space', %s, false)", (str(graph.space_id),))
-                numbers = count(1)
-                text = re.sub("%b", lambda _: f"${next(numbers)}", query.decode())
-                line.execute(f"PREPARE spread AS {text}".encode())
-                given = [ids(one) if isinstance(one, bytes) else one for one in parameters]
-                values = sql.SQL(", ").join(map(sql.Literal, given)).as_string(line)
-                row = line.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE spread ({values})".encode()).fetchone()
-                assert row is not None
-                seen.update(row[0][0]["Plan"])
-            return []
-
     seeds = {key_of(graph.user_id, one): 1.0 for one in graph.ids[100:110]}
-    watched: Any = Watched()
+    watched: Any = Explaining(settings, graph.space_id)
     await spread(watched, graph.space_id, graph.bounds(), seeds, 2, 40, 10.0)
-    scans = [node for node in nodes(seen) if node.get("Relation Name") in ("memory_trace", "memory_edge")]
+    scans = watched.scans()
     assert {node["Node Type"] for node in scans} <= {"Index Scan", "Index Only Scan"}
     used = {node["Index Name"] for node in scans}
     assert used == {"memory_edge_pkey", "memory_edge_dst", "memory_trace_pkey", "memory_trace_identity"}
     assert max(node["Actual Rows"] for node in scans) < 2 * MOST_EDGES
     assert all("space_id" in node.get("Filter", "") for node in scans), "the second wall"
-
-
-def ids(array: bytes) -> list[UUID]:
-    """The uuids of an array as it is sent (reverie.core.database.Uuids)."""
-    return [UUID(bytes=array[at + 4 : at + 20]) for at in range(20, len(array), 20)]

@@ -1,15 +1,21 @@
 """What a trace is related to later, and what was dismissed."""
 
+from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 from tests.conftest import Api, Remember
+from tests.explaining import Explaining
 from tests.forgetting.helpers import forgotten
+from tests.graph.drawn import Drawn
 from tests.memories.helpers import Fickle, rows
 from tests.relating.helpers import TRAIN, TRIP, contents, link, note, related, whys
 
+from reverie.core import clock
 from reverie.core.config import Settings
+from reverie.relating import repository
+from reverie.relating.looking import Looker
 
 
 @pytest.fixture
@@ -57,6 +63,27 @@ async def test_what_was_dismissed_is_never_suggested_again_either_way(
     assert (await dismiss(caller, user, ids[1], mine, undo=True)).status_code == 204
     assert TRIP[1] in contents(await related(caller, user, mine))
     assert (await dismiss(caller, user, ids[1], mine, undo=True)).status_code == 204
+
+
+@pytest.mark.parametrize(("late", "degraded"), [("_names", "entities"), ("_dismissed", "dismissed")])
+async def test_what_was_dismissed_stays_so_where_a_search_is_late(
+    caller: httpx.AsyncClient, user: str, ids: list[str], monkeypatch: pytest.MonkeyPatch, late: str, degraded: str
+) -> None:
+    mine = (await note(caller, user, TRAIN))["trace_id"]
+    await dismiss(caller, user, mine, ids[1])
+
+    async def is_late(*_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(Looker, late, is_late)
+    again = await note(caller, user, TRAIN)
+    assert (again["status"], again["degraded"]) == ("duplicate", ["suggestions"])
+    answer = (await caller.get(f"/memory/traces/{mine}/related", params={"user_id": user})).json()
+    assert answer["degraded"] == [degraded]
+    for found in (again["suggestions"], answer["related"]):
+        assert TRIP[1] not in contents(found)
+        # Where nobody knows what was dismissed, nothing is suggested.
+        assert bool(found) is (late == "_names")
 
 
 async def test_an_entity_is_dismissed_for_one_trace(caller: httpx.AsyncClient, user: str, ids: list[str]) -> None:
@@ -167,3 +194,19 @@ async def test_a_trace_that_gets_no_vector_lacks_nothing(caller: httpx.AsyncClie
     assert (made["vectors"], made["degraded"]) == ("skipped", [])
     assert TRIP[1] in contents(made["suggestions"])
     assert TRIP[1] in contents(await related(caller, user, made["trace_id"]))
+
+
+async def test_of_somebody_who_is_everywhere_few_mentions_are_read(
+    caller: httpx.AsyncClient, settings: Settings, user: str
+) -> None:
+    drawn = Drawn(caller, settings, user)
+    texts = [f"note {n}" for n in range(300)]
+    await drawn.trace(*texts)
+    await drawn.entity("Ann", "Lisbon")
+    await drawn.link(("Ann", "Lisbon", "lives_in"), *((text, "Lisbon", "mentions") for text in texts))
+    [[space_id]] = await rows(settings, "SELECT space_id FROM memory_user WHERE user_id = %s", (drawn.user_id,))
+    asked: Any = Explaining(settings, space_id)
+    hub = drawn.ids["Lisbon"]
+    for own in (None, drawn.ids["note 0"], hub):
+        await repository.around(asked, drawn.user_id, [hub, drawn.ids["note 0"]], own, clock.now())
+        assert asked.most_rows() < 2 * repository.MOST_EDGES

@@ -89,8 +89,10 @@ UNWIND links[0..$most] AS one
 RETURN one.src AS src, one.dst AS dst, one.type AS type, one.weight AS weight
 
 // name: neighbours_back
+// What mentions a trace, or all else that leads to it.
 UNWIND $keys AS key
-MATCH (n:ReverieTrace {key: key})<-[e:EDGE]-(m:ReverieTrace) WHERE $every OR e.type IN $types
+MATCH (n:ReverieTrace {key: key})<-[e:EDGE]-(m:ReverieTrace)
+WHERE (e.type = 'mentions') = $mentions AND ($every OR e.type IN $types)
 WITH n, m, e ORDER BY e.weight DESC, m.id DESC
 WITH n, collect({src: m.id, dst: n.id, type: e.type, weight: e.weight}) AS links
 UNWIND links[0..$most] AS one

@@ -272,8 +272,10 @@ class Neo4jGraph:
     ) -> list[Link]:  # fmt: skip
         """As the protocol has it: the strongest, of equals the newest."""
         given = self._given(whose, ids, types)
-        rows = [await self._mirror.ask(name, **given, most=most) for name in ("neighbours", "neighbours_back")]
-        return [_link(row) for part in rows for row in part]
+        rows = await self._mirror.ask("neighbours", **given, most=most)
+        for mentions in (False, True):
+            rows += await self._mirror.ask("neighbours_back", **given, most=most, mentions=mentions)
+        return [_link(row) for row in rows]
 
     async def among(self, whose: Whose, ids: Sequence[UUID], types: Sequence[str] | None) -> list[Link]:
         """As the protocol has it."""

@@ -43,7 +43,10 @@ class GraphBackend(Protocol):
     async def neighbours(
         self, whose: Whose, ids: Sequence[UUID], types: Sequence[str] | None, most: int
     ) -> list[Link]:  # fmt: skip
-        """The edges of some traces; of a trace that has very many, ``most`` each way, the newest or strongest."""
+        """The edges of some traces; of a trace that has very many, ``most`` each way, the newest or strongest.
+
+        What mentions a trace is counted by itself: it may be everything.
+        """
         ...
 
     async def among(self, whose: Whose, ids: Sequence[UUID], types: Sequence[str] | None) -> list[Link]:

@@ -1,22 +1,25 @@
 -- The graph of a user: its edges both ways, within bounds. Every block names the user; row-level security stands behind.
 
 -- name: neighbours
--- The edges of some traces. Of one that has very many, some each way: those that were written last. The range over `dst`
--- is that one trace, written so that the index is read backwards.
+-- The edges of some traces. Of one that has very many, some each way: those that were written last. What mentions it
+-- is counted by itself, by an index of its own, and takes no place of what is stated. The range over `dst` is that one
+-- trace, written so that the index is read backwards.
 SELECT x.src, x.dst, x.type, x.weight
 FROM unnest(%b::uuid[]) AS n (id)
 CROSS JOIN LATERAL (
-    (SELECT o.src, o.dst, o.type, o.weight FROM (
-        SELECT e.src, e.dst, e.type, e.weight FROM memory_edge e
-        WHERE e.user_id = %b AND e.src = n.id ORDER BY e.user_id DESC, e.src DESC, e.dst DESC LIMIT %b
-     ) o
-     WHERE %b::text[] IS NULL OR o.type = ANY(%b::text[]))
+    (SELECT e.src, e.dst, e.type, e.weight FROM memory_edge e
+     WHERE e.user_id = %b AND e.src = n.id AND (%b::text[] IS NULL OR e.type = ANY(%b::text[]))
+     ORDER BY e.user_id DESC, e.src DESC, e.dst DESC LIMIT %b)
     UNION ALL
-    (SELECT i.src, i.dst, i.type, i.weight FROM (
-        SELECT e.src, e.dst, e.type, e.weight FROM memory_edge e
-        WHERE e.user_id = %b AND e.dst >= n.id AND e.dst <= n.id ORDER BY e.user_id DESC, e.dst DESC LIMIT %b
-     ) i
-     WHERE %b::text[] IS NULL OR i.type = ANY(%b::text[]))
+    (SELECT e.src, e.dst, e.type, e.weight FROM memory_edge e
+     WHERE e.user_id = %b AND e.dst >= n.id AND e.dst <= n.id AND e.type <> 'mentions'
+       AND (%b::text[] IS NULL OR e.type = ANY(%b::text[]))
+     ORDER BY e.user_id DESC, e.dst DESC LIMIT %b)
+    UNION ALL
+    (SELECT e.src, e.dst, e.type, e.weight FROM memory_edge e
+     WHERE e.user_id = %b AND e.dst >= n.id AND e.dst <= n.id AND e.type = 'mentions'
+       AND (%b::text[] IS NULL OR 'mentions' = ANY(%b::text[]))
+     ORDER BY e.user_id DESC, e.dst DESC LIMIT %b)
 ) x
 
 -- name: among
@@ -26,12 +29,12 @@ WITH led AS MATERIALIZED (
     FROM unnest(%b::uuid[]) AS n (id)
     CROSS JOIN LATERAL (
         SELECT e.src, e.dst, e.type, e.weight FROM memory_edge e
-        WHERE e.user_id = %b AND e.src = n.id ORDER BY e.user_id DESC, e.src DESC, e.dst DESC LIMIT %b
+        WHERE e.user_id = %b AND e.src = n.id AND (%b::text[] IS NULL OR e.type = ANY(%b::text[]))
+        ORDER BY e.user_id DESC, e.src DESC, e.dst DESC LIMIT %b
     ) o
 )
 SELECT l.src, l.dst, l.type, l.weight
 FROM led l JOIN unnest(%b::uuid[]) AS d (id) ON d.id = l.dst
-WHERE %b::text[] IS NULL OR l.type = ANY(%b::text[])
 
 -- name: entities
 -- What is mentioned most, in some traces: the newest, the most salient, and some by the order of their hashes, which is

@@ -75,16 +75,16 @@ class PostgresGraph:
     ) -> list[Link]:  # fmt: skip
         """As the protocol has it: those that were written last."""
         given = None if types is None else list(types)
-        one = (whose.user_id, most, given, given)
+        one = (whose.user_id, given, given, most)
         async with self._database.reading(whose.space_id) as session:
-            rows = await session.fetch(SQL["neighbours"], (list(ids), *one, *one))
+            rows = await session.fetch(SQL["neighbours"], (list(ids), *one, *one, *one))
         return [Link(*row) for row in rows]
 
     async def among(self, whose: Whose, ids: Sequence[UUID], types: Sequence[str] | None) -> list[Link]:
         """As the protocol has it; of a trace from which very many lead, :data:`OUT` are looked at."""
         given, chosen = None if types is None else list(types), list(ids)
         async with self._database.reading(whose.space_id) as session:
-            rows = await session.fetch(SQL["among"], (chosen, whose.user_id, OUT, chosen, given, given))
+            rows = await session.fetch(SQL["among"], (chosen, whose.user_id, given, given, OUT, chosen))
         return [Link(*row) for row in rows]
 
     async def together(self, whose: Whose, ids: Sequence[UUID], most: int) -> list[Link]:

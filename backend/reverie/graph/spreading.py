@@ -81,7 +81,9 @@ async def spread(
         if not frontier:
             break
         most = max(LEAST, LOOKED // len(frontier)) if hop else limit + SPARE
-        links = await backend.neighbours(whose, frontier, types, most)
+        # One more than are looked at, which tells that there are more.
+        links = await backend.neighbours(whose, frontier, types, most + 1)
+        found.more = found.more or crowded(links, frontier, most)
         reached = {one: weight for one, weight in passed(links, edge, frontier) if one not in found.weights}
         chosen = heapq.nlargest(limit + SPARE, reached, key=lambda one: (reached[one], one.int))
         found.more = found.more or len(chosen) < len(reached)
@@ -90,6 +92,17 @@ async def spread(
         edge = {one: reached[one] * (1 + seen[one].salience) / 2 for one in chosen if one in seen}
         found.weights |= edge
     return found
+
+
+def crowded(links: Iterable[Link], frontier: Collection[UUID], most: int) -> bool:
+    """Whether one of a frontier has more than ``most`` edges one way, mentions of it apart. Pure."""
+    given = set(frontier)
+    many = Counter[tuple[UUID, str]]()
+    # An edge between two of them was found from both of its ends.
+    for link in set(links):
+        many[link.src, "from"] += link.src in given
+        many[link.dst, "mentions" if link.type == "mentions" else "to"] += link.dst in given
+    return max(many.values(), default=0) > most
 
 
 def passed(

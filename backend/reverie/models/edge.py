@@ -19,6 +19,8 @@ class MemoryEdge(Base):
         ForeignKeyConstraint(["user_id", "src"], ["memory_trace.user_id", "memory_trace.id"], ondelete="CASCADE"),
         ForeignKeyConstraint(["user_id", "dst"], ["memory_trace.user_id", "memory_trace.id"], ondelete="CASCADE"),
         Index("memory_edge_dst", "user_id", "dst"),
+        # What leads to somebody who is mentioned very often.
+        Index("memory_edge_apart", "user_id", "dst", postgresql_where=text("type <> 'mentions'")),
         # Triples: by which those of a source are found.
         Index("memory_edge_sourced", "user_id", "src", postgresql_where=text("meta ? 'sources'")),
         # Recall looks up what takes the place of its results.

@@ -1,7 +1,8 @@
 """Looking for what a text connects to: by its names and words, by its vector, and along edges.
 
 What needs no vector is looked for at the same time on two connections, beside the encoder; then the vector, then the
-edges with the rows that are shown: one round trip each. A search that fails or is late leaves it to the others.
+edges with the rows that are shown: one round trip each. A search that fails or is late leaves it to the others; only
+where it is not known what was dismissed, nothing is suggested.
 """
 
 import asyncio
@@ -49,7 +50,7 @@ MOST_NEW_NAMES: Final = 8
 LONG: Final = 2000
 """Characters of a text in which names are found beside the event loop."""
 
-ENTITIES, WORDS, MEANING, EDGES = "entities", "lexical", "semantic", "edges"
+ENTITIES, WORDS, MEANING, EDGES, DISMISSED = "entities", "lexical", "semantic", "edges", "dismissed"
 
 T = TypeVar("T")
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
@@ -69,12 +70,14 @@ class Looker:
         """What needs no vector. The encoder, beside which this is done, has a head start."""
         seen = Seen()
         await asyncio.sleep(HEAD_START)
-        named, words = await asyncio.gather(
+        named, words, gone = await asyncio.gather(
             self._whole(ENTITIES, self._names(asked, note, seen), seen.missed),
             self._whole(WORDS, self._words(asked, note), seen.missed),
+            self._whole(DISMISSED, self._dismissed(asked, note), seen.missed),
         )
         seen.entities = named or []
         seen.words = words or {}
+        seen.dismissed = gone or set()
         return seen
 
     async def alike(self, asked: Asked, vector: FloatArray, missed: list[str]) -> dict[UUID, tuple[float, bool]]:
@@ -120,17 +123,20 @@ class Looker:
         seen.names = await asyncio.to_thread(names_in, [text]) if long else names_in([text])
         keys = {entity_identity(asked.key, key): key for key in seen.names}
         async with self._database.reading(asked.space_id, seconds=self._seconds) as session:
-            gone = await repository.send_dismissed(session, asked.user_id, note.id) if note.known else None
             size = await repository.send_size(session, asked.user_id)
             found = await repository.send_entities(session, asked.user_id, keys, note.id if note.known else None)
-        if gone is not None:
-            seen.dismissed = {one for row in await gone.fetchall() for one in row if one != note.id}
         seen.traces = next((row[0] for row in await size.fetchall()), 0)
         known = [
             Entity(row[0], row[2], frozenset(keys[bytes(one)] for one in row[1] or ()), _ids(row[3]) - {note.id.bytes})
             for row in await found.fetchall() if row[0] != note.id
         ]  # fmt: skip
         return known + await self._new(asked, note, seen.names, {key for one in known for key in one.keys})
+
+    async def _dismissed(self, asked: Asked, note: Note) -> set[UUID]:
+        if not note.known:
+            return set()
+        async with self._database.reading(asked.space_id, seconds=self._seconds) as session:
+            return await repository.dismissed(session, asked.user_id, note.id)
 
     async def _new(self, asked: Asked, note: Note, names: Mapping[str, Names], known: Collection[str]) -> list[Entity]:
         """Sure names that have no entity yet and stand in another trace: they are about to get one."""

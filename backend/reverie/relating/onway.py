@@ -22,7 +22,7 @@ from reverie.memories.links import SAME_TOPIC, SIMILAR, Link, mentions_in, write
 from reverie.memories.schemas import Suggestion
 from reverie.memories.suggesting import Note
 from reverie.relating import weighing
-from reverie.relating.looking import Looker
+from reverie.relating.looking import DISMISSED, Looker
 from reverie.relating.shown import suggestion
 from reverie.relating.types import Around, Asked, Entity, Seen
 from reverie.relating.weighing import SEEDS, Ties, Weighed
@@ -129,6 +129,8 @@ async def connect(
 ) -> None:
     """Looks for what is like a trace, and one edge further; the ``k`` best of all that was found."""
     note, seen = found.note, found.seen
+    if DISMISSED in seen.missed:
+        return
     if vector is not None:
         found.cosines = await looker.alike(asked, vector, missed)
         found.cosines.pop(note.id, None)

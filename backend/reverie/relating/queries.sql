@@ -39,7 +39,7 @@ WHERE e.user_id = %b AND e.trace_id = %b AND e.head = 0 AND e.model_id = {model}
 
 -- name: around
 -- The rows of some traces, and of what stands one edge from them, with that edge. Along `mentions` goes only what comes
--- of one trace, which is asked for; nothing goes along a type of which a trace has {most} edges in one direction, unless
+-- of one trace, which is asked for: of any other they are not read, it may have very many. Nothing goes along a type of which a trace has {most} edges in one direction, unless
 -- it is that one. Of what is cold there is a sentence.
 WITH seed AS MATERIALIZED (SELECT DISTINCT g.id FROM unnest(%b::uuid[]) AS g (id)),
 step AS (
@@ -55,7 +55,11 @@ step AS (
             UNION ALL
             (SELECT e.src, e.src, e.dst, e.type, e.weight, e.meta ->> 'by' = 'hand', true
              FROM memory_edge e
-             WHERE e.user_id = %b AND e.dst = s.id AND (e.type <> 'mentions' OR e.dst = own.id) LIMIT {most})
+             WHERE e.user_id = %b AND e.dst = s.id AND e.type <> 'mentions' LIMIT {most})
+            UNION ALL
+            (SELECT e.src, e.src, e.dst, e.type, e.weight, e.meta ->> 'by' = 'hand', true
+             FROM memory_edge e
+             WHERE e.user_id = %b AND e.dst = s.id AND e.type = 'mentions' AND s.id = own.id LIMIT {most})
         ) f
     ) x
     WHERE x.many < {most} OR s.id = own.id

@@ -64,9 +64,10 @@ async def send_size(session: Trip, user_id: UUID) -> Rows:
     return await session.send(SQL["size"], (user_id,))
 
 
-async def send_dismissed(session: Trip, user_id: UUID, trace_id: UUID) -> Rows:
-    """Queues the look for the pairs of a trace that were dismissed."""
-    return await session.send(SQL["dismissed"], (user_id, trace_id, trace_id))
+async def dismissed(session: ReadSession, user_id: UUID, trace_id: UUID) -> set[UUID]:
+    """The traces that are not to be suggested for one."""
+    rows = await session.fetch(SQL["dismissed"], (user_id, trace_id, trace_id))
+    return {one for row in rows for one in row if one != trace_id}
 
 
 async def own_vector(session: ReadSession, user_id: UUID, trace_id: UUID, model: Model) -> FloatArray | None:
@@ -89,7 +90,7 @@ async def around(
 ) -> Around:
     """The rows of traces that stand, with what is one edge from each; ``own``: the one that all is about."""
     query = SQL.text("around", most=MOST_EDGES)
-    whose = (list(trace_ids), own, user_id, user_id, user_id, COMPARED_CHARS, user_id, user_id, now)
+    whose = (list(trace_ids), own, *[user_id] * 4, COMPARED_CHARS, user_id, user_id, now)
     found = Around()
     for origin, trace_id, src, dst, type_, weight, hand, kind, speaker, talk, moment, content, language in (
         await session.fetch(query, whose)
