@@ -176,6 +176,32 @@ async def test_rows_that_cannot_be_taken_are_listed_and_the_others_are_taken(
     assert found[1][2] == {"topics": ["clocks"]}
 
 
+@pytest.mark.parametrize("dry_run", [True, False], ids=["tried", "done"])
+async def test_json_that_cannot_be_kept_is_a_fault_of_its_row(settings: Settings, source: str, dry_run: bool) -> None:
+    with owner(source) as connection:
+        connection.execute(
+            "CREATE TABLE episodes (id int PRIMARY KEY, text text, people json, tags json[], note json, metadata json);"
+            r"""INSERT INTO episodes VALUES (1, 'One.', '["Ada"]', ARRAY['"sea"']::json[], '{"a": 1}', '{"b": 2}'),"""
+            r"""(2, 'Two.', NULL, NULL, '"\u0000"', NULL), (3, 'Three.', NULL, NULL, NULL, '{"\u0000": 1}'),"""
+            r"""(4, 'Four.', '["\u0000"]', NULL, NULL, NULL),"""
+            r"""(5, 'Five.', NULL, ARRAY['"\ud800"']::json[], NULL, NULL),"""
+            r"""(6, 'Six.', NULL, NULL, '1e400', NULL), (7, 'Seven.', NULL, NULL, NULL, NULL)"""
+        )
+    ended = await run(settings, source, "--user", "ann", "--dry-run" if dry_run else "--yes")
+    assert ended.code == 3, ended.err
+    told = failures(settings.reverie_home)
+    assert told.keys() == {"2", "3", "4", "5", "6"}
+    assert "U+0000" in told["2"]
+    assert "surrogate" in told["5"]
+    assert "the JSON of its note cannot be read" in told["6"]
+    found = await asyncio.to_thread(
+        rows, str(settings.database_url),
+        "SELECT external_id, meta FROM memory_trace WHERE kind = 'note' ORDER BY 1",
+    )  # fmt: skip
+    one = {"note": {"a": 1}, "b": 2, "participants": ["Ada"], "topics": ["sea"]}
+    assert found == ([] if dry_run else [("1", one), ("7", {})])
+
+
 async def test_a_row_that_was_changed_since_is_told_of(settings: Settings, source: str) -> None:
     await asyncio.to_thread(fill, source, 5)
     assert (await run(settings, source, "--yes")).code == 0
@@ -239,6 +265,20 @@ async def test_a_source_that_cannot_be_read(settings: Settings, source: str, pos
     ended = await run(settings, "postgresql://127.0.0.1:1/none", "--yes")
     assert ended.code == 69
     assert "Nothing was done" in ended.err
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--yes"])
+async def test_a_table_that_must_not_be_read_is_named(settings: Settings, source: str, option: str) -> None:
+    await asyncio.to_thread(fill, source, 3)
+    with owner(source) as connection:
+        connection.execute("REVOKE SELECT ON people FROM CURRENT_USER")
+        ended = await run(settings, source, option)
+        assert ended.code == 69, ended.err
+        assert "permission denied for table people" in ended.err
+        connection.execute("REVOKE SELECT ON episodes FROM CURRENT_USER")
+        ended = await run(settings, source, option)
+        assert ended.code == 69, ended.err
+        assert "permission denied for table episodes. Nothing was done." in " ".join(ended.err.split())
 
 
 async def test_nothing_is_written_in_the_source(settings: Settings, source: str) -> None:

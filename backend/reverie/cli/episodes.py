@@ -162,7 +162,7 @@ def migrate(
 async def _looked(
     url: str, episodes: str, mapped: dict[str, str], user: str | None, since: datetime | None
 ) -> "tuple[Source, Plan, int]":
-    from reverie.migrating.source import Source, SourceAway, url_of
+    from reverie.migrating.source import Source, Unreadable, url_of
 
     source = Source(url_of(url), episodes)
     try:
@@ -170,8 +170,8 @@ async def _looked(
         if user is not None and user in plan.columns and user not in mapped:
             plan = await source.plan(mapped | {user: "user"})
         return source, plan, await source.count(plan, since)
-    except SourceAway as away:
-        raise Unavailable(f"--source cannot be read: {away}. Nothing was done.") from None
+    except Unreadable as error:
+        raise Unavailable(f"--source cannot be read: {error}. Nothing was done.") from None
 
 
 def _reading(plan: "Plan", user: str | None, since: str | None, zone: str, *, undated: bool) -> "tuple[Plan, Reading]":
@@ -239,7 +239,7 @@ async def _tried(
 ) -> "Tally":
     from reverie.migrating.rows import Faulty
     from reverie.migrating.service import Judge, Tally
-    from reverie.migrating.source import SourceAway
+    from reverie.migrating.source import Unreadable
 
     tally = Tally()
     try:
@@ -260,8 +260,8 @@ async def _tried(
                             tally.failed += 1
                             written.add(row.id, str(fault))
                     tell(tally)
-    except SourceAway as away:
-        raise Unavailable(f"The source went away: {away}. Nothing was done.") from None
+    except Unreadable as error:
+        raise Unavailable(f"The source cannot be read: {error}. Nothing was done.") from None
     return tally
 
 
@@ -270,6 +270,7 @@ async def _migrated(
     *, patience: float, wait: bool,
 ) -> "tuple[Tally, Verdict]":  # fmt: skip
     from reverie.migrating.service import GaveUp, Migration
+    from reverie.migrating.source import Unreadable
     from reverie.runtime import open_runtime
 
     async with open_runtime(settings) as runtime:
@@ -282,6 +283,10 @@ async def _migrated(
                 tally = await migration.run()
             except GaveUp as gone:
                 raise Unavailable(f"The source stayed away: {gone}. {_figures(migration.tally)}. {SO_FAR}") from None
+            except Unreadable as error:
+                raise Unavailable(
+                    f"The source cannot be read: {error}. {_figures(migration.tally)}. {SO_FAR}"
+                ) from None
         return tally, await migration.verify()
 
 

@@ -202,6 +202,7 @@ class Migration:
 
         Raises:
             GaveUp: it stayed away.
+            Unreadable: it refuses to be read, which asking again would not change.
         """
         furthest, since, pause = 0, time.monotonic(), FIRST_PAUSE
         while True:
