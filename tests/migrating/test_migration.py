@@ -232,6 +232,24 @@ async def test_since_undated_and_time_zone(settings: Settings, source: str) -> N
     assert found == [("a", "2022-12-31 23:00:00+00"), ("b", "2024-06-01 10:00:00+00"), ("c", None)]
 
 
+@pytest.mark.parametrize("kind", ["timestamp", "timestamptz", "date", "moments", "text"])
+async def test_since_with_an_offset_of_its_own(settings: Settings, source: str, kind: str) -> None:
+    with owner(source) as connection:
+        connection.execute("CREATE DOMAIN moments AS timestamp; SET timezone = 'America/New_York'")
+        connection.execute(f"CREATE TABLE episodes (id text PRIMARY KEY, text text, date {kind})".encode())
+        connection.execute(
+            "INSERT INTO episodes VALUES ('a', 'One.', '2024-06-01'), ('b', 'Two.', '2024-06-02 00:00'),"
+            " ('c', 'Three.', '2024-06-03 00:00')"
+        )
+    midnight = ("2024-06-02T04:00+00:00", "2024-06-02T09:30+05:30", "2024-06-02")
+    for since, wanted in (*((one, 2) for one in midnight), ("2024-06-02T04:00:01Z", 1)):
+        options = ("--user", "ann", "--dry-run", "--time-zone", "America/New_York", "--since", since)
+        ended = await run(settings, source, *options)
+        assert (ended.code, figure_of(ended.out, "would be stored")) == (0, wanted), ended.err
+        if kind in ("timestamp", "timestamptz"):
+            assert f"episodes: {wanted} row" in ended.out
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -244,6 +262,7 @@ async def test_since_undated_and_time_zone(settings: Settings, source: str) -> N
         (("--map", "episode_topics.colour=topics"), "has no column colour"),
         (("--map", "user_id=-"), "whose memory it is"),
         (("--since", "yesterday"), "--since takes an ISO 8601 date"),
+        (("--since", "0001-01-01T00:00+14:00"), "--since takes an ISO 8601 date"),
         (("--time-zone", "Mars/Olympus"), "--time-zone takes"),
         (("--heads", "heart"), "MEMORY_HEADS"),
         ((), "Back the store up first"),

@@ -32,7 +32,13 @@ def test_a_date_is_read(text: str, wanted: str) -> None:
     assert found.isoformat() == wanted
 
 
-@pytest.mark.parametrize("text", ["2024-13-45", "soon", "infinity", "0044-03-15 BC", "12000-01-01", "9" * 16, "-1e9"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-13-45", "2024", "202405", "0", "19844.5", "soon", "infinity", "0044-03-15 BC", "12000-01-01", "9" * 16,
+        "-1e9",
+    ],
+)  # fmt: skip
 def test_what_is_no_date_is_said_to_be_none(text: str) -> None:
     with pytest.raises(Faulty, match="is none"):
         moment(text)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -137,12 +137,14 @@ def migrate(
     # What is verified at the end is found or not, and not late.
     given: dict[str, object] = {"memory_recall_timeout_seconds": PATIENT} | ({"memory_heads": heads} if heads else {})
     settings = settings_of_store("warning", **given)
+    zone = _zone(time_zone)
+    begins = _moment(since, zone)
     try:
         wanted = maps(mapped or [])
-        found, plan, total = run_on_store(_looked(source, episodes, wanted, user, _moment(since)), "Nothing was done.")
+        found, plan, total = run_on_store(_looked(source, episodes, wanted, user, begins), "Nothing was done.")
     except WrongMap as error:
         raise Misused(str(error)) from None
-    plan, how = _reading(plan, user, since, time_zone, undated=undated)
+    plan, how = _reading(plan, user, begins, zone, undated=undated)
     _show_plan(plan, how, total)
     written = Written(failures)
     began = time.monotonic()
@@ -174,7 +176,9 @@ async def _looked(
         raise Unavailable(f"--source cannot be read: {error}. Nothing was done.") from None
 
 
-def _reading(plan: "Plan", user: str | None, since: str | None, zone: str, *, undated: bool) -> "tuple[Plan, Reading]":
+def _reading(
+    plan: "Plan", user: str | None, since: datetime | None, zone: tzinfo, *, undated: bool
+) -> "tuple[Plan, Reading]":
     from reverie.migrating.rows import Reading
 
     constant = None if user in plan.columns else user
@@ -187,7 +191,7 @@ def _reading(plan: "Plan", user: str | None, since: str | None, zone: str, *, un
             f"No column of {plan.table} says whose memory it is: name one, or a user for all, by --user; it has "
             f"{', '.join(plan.columns)}."
         )
-    return plan, Reading(plan.table, constant, _zone(zone), undated, _moment(since, _zone(zone)))
+    return plan, Reading(plan.table, constant, zone, undated, since)
 
 
 def _zone(name: str) -> tzinfo:
@@ -200,14 +204,15 @@ def _zone(name: str) -> tzinfo:
     return ZoneInfo(name)
 
 
-def _moment(text: str | None, zone: tzinfo = UTC) -> datetime | None:
+def _moment(text: str | None, zone: tzinfo) -> datetime | None:
+    """The moment of --since in the time zone of the dates that have no offset."""
     if text is None:
         return None
     try:
         found = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return found.replace(tzinfo=zone) if found.tzinfo is None else found.astimezone(zone)
+    except (ValueError, OverflowError):
         raise Misused(f"--since takes an ISO 8601 date such as 2025-01-01, not {text!r}.") from None
-    return found.replace(tzinfo=zone) if found.tzinfo is None else found
 
 
 def _ask(*, yes: bool) -> None:

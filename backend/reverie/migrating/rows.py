@@ -27,7 +27,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECONDS: Final = 100_000_000_000
 """Seconds of the year 5138: a greater number counts milliseconds."""
 
-_NUMBER: Final = re.compile(r"-?\d{1,16}(?:\.\d+)?")
+_NUMBER: Final = re.compile(r"-?\d{8,16}(?:\.\d+)?")
+"""Seconds or milliseconds since 1970. With fewer digits it would be of that spring: a year, or a number of days."""
+
 _NAME_KEYS: Final = ("name", "full_name", "display_name", "label", "title", "topic", "tag", "value", "id")
 
 
@@ -85,7 +87,7 @@ class Reading:
         user: whose they are, where no column says so.
         zone: of dates without an offset.
         undated: whether a row without a date is taken; it happens when it is remembered.
-        since: what happened before is passed over.
+        since: what happened before is passed over; in ``zone``.
     """
 
     table: str

@@ -23,6 +23,9 @@ AT_ONCE: Final = 1000
 CONNECTING: Final = 10
 """Seconds for a connection."""
 
+_MOMENTS: Final = {"timestamp with time zone": True, "timestamp without time zone": False, "date": False}
+"""Types of columns that are compared there → whether they know their offset."""
+
 _OPTIONS: Final = (
     "-c default_transaction_read_only=on -c timezone=UTC -c datestyle=ISO -c extra_float_digits=1"
     # One cursor is read for as long as the other side takes to write.
@@ -111,7 +114,7 @@ class Source:
         return planned(table, columns, keys, tables, mapped, unique, placed=row[1])
 
     async def count(self, plan: Plan, since: datetime | None) -> int:
-        """How many rows there are to read.
+        """How many rows there are to read; ``since`` is in the time zone of dates without an offset.
 
         Raises:
             SourceAway: the source cannot be reached.
@@ -138,6 +141,8 @@ class Source:
 
     async def rows(self, plan: Plan, since: datetime | None) -> AsyncGenerator[list[Row], None]:
         """All rows in the order of their time, some at once; the next are fetched while these are worked on.
+
+        ``since`` is in the time zone of dates without an offset.
 
         Raises:
             SourceAway: the source cannot be reached, or went away.
@@ -221,11 +226,13 @@ def _joined(plan: Plan, related: Related, alias: sql.Identifier) -> sql.Composed
 def _where(plan: Plan, since: datetime | None) -> sql.Composable:
     """What happened since then, where the source knows; a date that is a text is read here."""
     column = plan.type_of("happened_at")
-    if since is None or column is None or not column.is_moment:
+    if since is None or column is None or column.type not in _MOMENTS:
         return sql.SQL("")
+    # PostgreSQL ignores the offset of what it compares with a column that has none.
+    begins = since if _MOMENTS[column.type] else since.replace(tzinfo=None)
     # Rows without a date are told of.
     return sql.SQL(" WHERE (e.{} >= {}) IS NOT FALSE").format(
-        sql.Identifier(column.name), sql.Literal(since.isoformat())
+        sql.Identifier(column.name), sql.Literal(begins.isoformat())
     )
 
 
