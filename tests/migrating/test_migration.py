@@ -10,8 +10,12 @@ import pytest
 from tests.conftest import serving
 from tests.migrating.episodes import PEOPLE, begin, failures, figure_of, fill, owner, rows, run
 
+from reverie.cli.episodes import Written
 from reverie.core.config import Settings
 from reverie.embedding.protocol import Embedder
+from reverie.migrating.rows import Reading
+from reverie.migrating.service import Migration
+from reverie.migrating.source import Source
 from reverie.runtime import open_runtime
 
 if TYPE_CHECKING:
@@ -210,6 +214,68 @@ async def test_a_row_that_was_changed_since_is_told_of(settings: Settings, sourc
     ended = await run(settings, source, "--yes")
     assert ended.code == 3
     assert "PATCH" in failures(settings.reverie_home)["3"]
+
+
+NOTES = """
+CREATE TABLE notes (id bigint PRIMARY KEY, text text, created_at timestamptz DEFAULT '2024-03-01');
+INSERT INTO notes VALUES
+    (1, 'The note of the harbour.'), (2, 'The note of the orchard.'), (99, 'The note of the ford.');
+"""
+
+
+async def test_two_tables_with_the_same_ids(settings: Settings, source: str) -> None:
+    await asyncio.to_thread(fill, source, 5)
+    with owner(source) as connection:
+        connection.execute(NOTES)
+    url = str(settings.database_url)
+    assert (await run(settings, source, "--yes")).code == 0
+    with owner(url) as connection:
+        connection.execute("UPDATE memory_trace SET source = NULL WHERE external_id = '2'")
+    notes = ("--table", "notes", "--user", "ann", "--yes")
+    assert (await run(settings, source, *notes)).code == 3
+    told = failures(settings.reverie_home)
+    assert told.keys() == {"1", "2"}
+    assert "which came from episodes: --prefix keeps the two apart, PATCH" in told["1"]
+    assert "which came from no table: --prefix" in told["2"]
+    for _ in range(2):
+        ended = await run(settings, source, *notes, "--prefix", "notes-")
+        assert ended.code == 0, ended.err
+        assert "3  of 3 sampled" in ended.out
+    ids = {one for one, _ in await asyncio.to_thread(rows, url, TRACES)}
+    assert ids == {*"01234", "99", "notes-1", "notes-2", "notes-99"}
+
+
+async def test_what_came_from_elsewhere_counts_as_there(settings: Settings, source: str) -> None:
+    await asyncio.to_thread(fill, source, 5)
+    assert (await run(settings, source, "--yes")).code == 0
+    with owner(str(settings.database_url)) as connection:
+        connection.execute("UPDATE memory_trace SET source = NULL WHERE external_id = '2'")
+    with owner(source) as connection:
+        name = connection.info.dbname
+        connection.execute(f'ALTER DATABASE "{name}" SET search_path = pg_catalog'.encode())
+    ended = await run(settings, source, "--table", "public.episodes", "--yes")
+    assert ended.code == 0, ended.err
+    assert (figure_of(ended.out, "the store has"), figure_of(ended.out, "known already")) == (5, 5)
+
+
+async def test_traces_that_are_lost_are_missed(settings: Settings, source: str, embedder: Embedder) -> None:
+    await asyncio.to_thread(fill, source, 9, ("ann", "bob"))
+    assert (await run(settings, source, "--yes")).code == 0
+    with owner(source) as connection:
+        connection.execute("TRUNCATE episode_participants, episode_topics; DELETE FROM episodes WHERE id < 5")
+    read = Source(source, "episodes")
+    plan = await read.plan({})
+    async with open_runtime(settings, embedder) as runtime:
+        principal = await runtime.keys.of_space("default")
+        migration = Migration(
+            runtime, principal, read, plan, Reading(plan.table, None), Written(settings.reverie_home / "f.jsonl"),
+            lambda _: None, print, patience=1,
+        )  # fmt: skip
+        assert (await migration.run()).known == 4
+        assert (await migration.verify()).held == 4
+        with owner(str(settings.database_url)) as connection:
+            connection.execute("UPDATE memory_trace SET deleted_at = now() WHERE external_id = '7'")
+        assert (await migration.verify()).held == 3
 
 
 async def test_since_undated_and_time_zone(settings: Settings, source: str) -> None:

@@ -104,6 +104,9 @@ def migrate(
     user: Annotated[
         str | None, typer.Option("--user", "-u", help="Whose memory it is: a column of the table, or a user for all.")
     ] = None,
+    prefix: Annotated[
+        str, typer.Option(help="Goes before each id, where another table of this user has the same ids.")
+    ] = "",
     space: Annotated[str, typer.Option(help="The space that it goes into.")] = "default",
     heads: Annotated[
         str | None, typer.Option(help="The heads that get vectors, such as semantic,entity; else MEMORY_HEADS.")
@@ -144,7 +147,7 @@ def migrate(
         found, plan, total = run_on_store(_looked(source, episodes, wanted, user, begins), "Nothing was done.")
     except WrongMap as error:
         raise Misused(str(error)) from None
-    plan, how = _reading(plan, user, begins, zone, undated=undated)
+    plan, how = _reading(plan, user, begins, zone, prefix, undated=undated)
     _show_plan(plan, how, total)
     written = Written(failures)
     began = time.monotonic()
@@ -177,7 +180,7 @@ async def _looked(
 
 
 def _reading(
-    plan: "Plan", user: str | None, since: datetime | None, zone: tzinfo, *, undated: bool
+    plan: "Plan", user: str | None, since: datetime | None, zone: tzinfo, prefix: str, *, undated: bool
 ) -> "tuple[Plan, Reading]":
     from reverie.migrating.rows import Reading
 
@@ -191,7 +194,7 @@ def _reading(
             f"No column of {plan.table} says whose memory it is: name one, or a user for all, by --user; it has "
             f"{', '.join(plan.columns)}."
         )
-    return plan, Reading(plan.table, constant, zone, undated, since)
+    return plan, Reading(plan.table, constant, zone, undated, since, prefix)
 
 
 def _zone(name: str) -> tzinfo:
@@ -340,9 +343,7 @@ def _show_verdict(tally: "Tally", verdict: "Verdict") -> None:
         + (f", {verdict.dated} of them by their date too" if verdict.dated else ""),
     )
     if verdict.held < wanted:
-        raise Failure(
-            f"The store has {count(verdict.held)} traces of this table, and should have {count(wanted)}: run it again."
-        )
+        raise Failure(f"The store has {count(verdict.held)} of the {count(wanted)} traces of these rows: run it again.")
     if verdict.missed:
         raise Failure(f"These were not recalled by their own words: {', '.join(verdict.missed)}.")
 

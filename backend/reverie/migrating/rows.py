@@ -88,6 +88,7 @@ class Reading:
         zone: of dates without an offset.
         undated: whether a row without a date is taken; it happens when it is remembered.
         since: what happened before is passed over; in ``zone``.
+        prefix: before the ids, where those of another table are the same.
     """
 
     table: str
@@ -95,6 +96,7 @@ class Reading:
     zone: tzinfo = UTC
     undated: bool = False
     since: datetime | None = None
+    prefix: str = ""
 
 
 def episode(row: Row, how: Reading) -> Episode | None:
@@ -121,7 +123,7 @@ def episode(row: Row, how: Reading) -> Episode | None:
     meta |= {name: list(found) for name, found in (("participants", participants), ("topics", topics)) if found}
     trace: dict[str, Any] = {
         "content": fields["content"],
-        "external_id": fields["id"],
+        "external_id": f"{how.prefix}{fields['id']}",
         "occurred_at": happened_at,
         "source": {"table": how.table, "id": fields["id"]},
         "meta": meta or None,
