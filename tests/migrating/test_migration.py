@@ -316,6 +316,26 @@ async def test_since_with_an_offset_of_its_own(settings: Settings, source: str, 
             assert f"episodes: {wanted} row" in ended.out
 
 
+async def test_heads_of_the_command_are_not_those_of_the_store(settings: Settings, source: str) -> None:
+    await asyncio.to_thread(fill, source, 3)
+    url = str(settings.database_url)
+    assert (await run(settings, source, "--yes")).code == 0
+    with owner(url) as connection:
+        asked = (
+            "SELECT (SELECT array_agg(heads) FROM model), (SELECT count(*) FROM operation WHERE kind = 'fill_heads')"
+        )
+        before = connection.execute(asked).fetchall()
+        assert before == [([["semantic"]], 0)]
+        ended = await run(settings, source, "--yes", "--heads", "semantic,entity", "--user", "bob")
+        assert ended.code == 0, ended.err
+        assert connection.execute(asked).fetchall() == before
+        connection.execute("UPDATE model SET heads = '{entity,semantic}'")
+        ended = await run(settings, source, "--yes", "--heads", "semantic", "--user", "carla")
+        assert ended.code == 2
+        assert "--heads semantic: the store has vectors of entity too" in " ".join(ended.err.split())
+        assert connection.execute(asked).fetchall() == [([["entity", "semantic"]], 0)]
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -109,7 +109,8 @@ def migrate(
     ] = "",
     space: Annotated[str, typer.Option(help="The space that it goes into.")] = "default",
     heads: Annotated[
-        str | None, typer.Option(help="The heads that get vectors, such as semantic,entity; else MEMORY_HEADS.")
+        str | None,
+        typer.Option(help="The heads that they get vectors of, such as semantic,entity; else MEMORY_HEADS."),
     ] = None,
     vectors: Annotated[
         bool, typer.Option("--vectors", help="Make the vectors at once, in place of leaving them to the worker.")
@@ -157,7 +158,9 @@ def migrate(
             verdict = None
         else:
             _ask(yes=yes)
-            work = _migrated(settings, space, found, plan, how, written, total, patience=patience, wait=vectors)
+            work = _migrated(
+                settings, space, found, plan, how, written, total, heads=heads, patience=patience, wait=vectors
+            )
             tally, verdict = run_on_store(work, SO_FAR)
     finally:
         written.close()
@@ -275,13 +278,19 @@ async def _tried(
 
 async def _migrated(
     settings: "Settings", space: str, source: "Source", plan: "Plan", how: "Reading", written: Written, total: int,
-    *, patience: float, wait: bool,
+    *, heads: str | None, patience: float, wait: bool,
 ) -> "tuple[Tally, Verdict]":  # fmt: skip
+    from reverie.memories.model import filled_heads
     from reverie.migrating.service import GaveUp, Migration
     from reverie.migrating.source import Unreadable
     from reverie.runtime import open_runtime
 
-    async with open_runtime(settings) as runtime:
+    async with open_runtime(settings, fill=not heads) as runtime:
+        if heads and (lacking := await filled_heads(runtime.database, runtime.model) - settings.heads):
+            raise Misused(
+                f"--heads {heads}: the store has vectors of {', '.join(sorted(lacking))} too, which the episodes would "
+                "lack: name these as well."
+            )
         principal = await runtime.keys.of_space(space)
         with _progress(total) as tell:
             migration = Migration(
