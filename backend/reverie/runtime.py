@@ -119,6 +119,8 @@ async def open_runtime(
     embedder: Embedder | None = None,
     metrics: Metrics | None = None,
     before: InForce | None = None,
+    *,
+    fill: bool = True,
 ) -> AsyncIterator[Runtime]:
     """Opens every part, checks that they fit together, and closes them in the reverse order.
 
@@ -129,6 +131,7 @@ async def open_runtime(
         embedder: stands in for the one that the settings name.
         metrics: where the parts count.
         before: what a running process works with that goes over to what was saved since.
+        fill: whether the store is to have the heads of the settings; not where these are those of a single command.
 
     Raises:
         StartError: a part is missing, too old, or does not fit the settings; one sentence says what to do.
@@ -161,7 +164,8 @@ async def open_runtime(
         await check_secret(database, secret, settings.reverie_secret_lost)
         encoder = Encoder(loaded, dim, metrics).start()
         stack.push_async_callback(encoder.close)
-        await fill_later(database, model, settings.heads)
+        if fill:
+            await fill_later(database, model, settings.heads)
         tiers = TierService(database, settings.memory_hnsw)
         await tiers.keep_ahead()
         focus = Focus(settings, redis)

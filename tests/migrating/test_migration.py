@@ -10,8 +10,12 @@ import pytest
 from tests.conftest import serving
 from tests.migrating.episodes import PEOPLE, begin, failures, figure_of, fill, owner, rows, run
 
+from reverie.cli.episodes import Written
 from reverie.core.config import Settings
 from reverie.embedding.protocol import Embedder
+from reverie.migrating.rows import Reading
+from reverie.migrating.service import Migration
+from reverie.migrating.source import Source
 from reverie.runtime import open_runtime
 
 if TYPE_CHECKING:
@@ -176,6 +180,32 @@ async def test_rows_that_cannot_be_taken_are_listed_and_the_others_are_taken(
     assert found[1][2] == {"topics": ["clocks"]}
 
 
+@pytest.mark.parametrize("dry_run", [True, False], ids=["tried", "done"])
+async def test_json_that_cannot_be_kept_is_a_fault_of_its_row(settings: Settings, source: str, dry_run: bool) -> None:
+    with owner(source) as connection:
+        connection.execute(
+            "CREATE TABLE episodes (id int PRIMARY KEY, text text, people json, tags json[], note json, metadata json);"
+            r"""INSERT INTO episodes VALUES (1, 'One.', '["Ada"]', ARRAY['"sea"']::json[], '{"a": 1}', '{"b": 2}'),"""
+            r"""(2, 'Two.', NULL, NULL, '"\u0000"', NULL), (3, 'Three.', NULL, NULL, NULL, '{"\u0000": 1}'),"""
+            r"""(4, 'Four.', '["\u0000"]', NULL, NULL, NULL),"""
+            r"""(5, 'Five.', NULL, ARRAY['"\ud800"']::json[], NULL, NULL),"""
+            r"""(6, 'Six.', NULL, NULL, '1e400', NULL), (7, 'Seven.', NULL, NULL, NULL, NULL)"""
+        )
+    ended = await run(settings, source, "--user", "ann", "--dry-run" if dry_run else "--yes")
+    assert ended.code == 3, ended.err
+    told = failures(settings.reverie_home)
+    assert told.keys() == {"2", "3", "4", "5", "6"}
+    assert "U+0000" in told["2"]
+    assert "surrogate" in told["5"]
+    assert "the JSON of its note cannot be read" in told["6"]
+    found = await asyncio.to_thread(
+        rows, str(settings.database_url),
+        "SELECT external_id, meta FROM memory_trace WHERE kind = 'note' ORDER BY 1",
+    )  # fmt: skip
+    one = {"note": {"a": 1}, "b": 2, "participants": ["Ada"], "topics": ["sea"]}
+    assert found == ([] if dry_run else [("1", one), ("7", {})])
+
+
 async def test_a_row_that_was_changed_since_is_told_of(settings: Settings, source: str) -> None:
     await asyncio.to_thread(fill, source, 5)
     assert (await run(settings, source, "--yes")).code == 0
@@ -184,6 +214,68 @@ async def test_a_row_that_was_changed_since_is_told_of(settings: Settings, sourc
     ended = await run(settings, source, "--yes")
     assert ended.code == 3
     assert "PATCH" in failures(settings.reverie_home)["3"]
+
+
+NOTES = """
+CREATE TABLE notes (id bigint PRIMARY KEY, text text, created_at timestamptz DEFAULT '2024-03-01');
+INSERT INTO notes VALUES
+    (1, 'The note of the harbour.'), (2, 'The note of the orchard.'), (99, 'The note of the ford.');
+"""
+
+
+async def test_two_tables_with_the_same_ids(settings: Settings, source: str) -> None:
+    await asyncio.to_thread(fill, source, 5)
+    with owner(source) as connection:
+        connection.execute(NOTES)
+    url = str(settings.database_url)
+    assert (await run(settings, source, "--yes")).code == 0
+    with owner(url) as connection:
+        connection.execute("UPDATE memory_trace SET source = NULL WHERE external_id = '2'")
+    notes = ("--table", "notes", "--user", "ann", "--yes")
+    assert (await run(settings, source, *notes)).code == 3
+    told = failures(settings.reverie_home)
+    assert told.keys() == {"1", "2"}
+    assert "which came from episodes: --prefix keeps the two apart, PATCH" in told["1"]
+    assert "which came from no table: --prefix" in told["2"]
+    for _ in range(2):
+        ended = await run(settings, source, *notes, "--prefix", "notes-")
+        assert ended.code == 0, ended.err
+        assert "3  of 3 sampled" in ended.out
+    ids = {one for one, _ in await asyncio.to_thread(rows, url, TRACES)}
+    assert ids == {*"01234", "99", "notes-1", "notes-2", "notes-99"}
+
+
+async def test_what_came_from_elsewhere_counts_as_there(settings: Settings, source: str) -> None:
+    await asyncio.to_thread(fill, source, 5)
+    assert (await run(settings, source, "--yes")).code == 0
+    with owner(str(settings.database_url)) as connection:
+        connection.execute("UPDATE memory_trace SET source = NULL WHERE external_id = '2'")
+    with owner(source) as connection:
+        name = connection.info.dbname
+        connection.execute(f'ALTER DATABASE "{name}" SET search_path = pg_catalog'.encode())
+    ended = await run(settings, source, "--table", "public.episodes", "--yes")
+    assert ended.code == 0, ended.err
+    assert (figure_of(ended.out, "the store has"), figure_of(ended.out, "known already")) == (5, 5)
+
+
+async def test_traces_that_are_lost_are_missed(settings: Settings, source: str, embedder: Embedder) -> None:
+    await asyncio.to_thread(fill, source, 9, ("ann", "bob"))
+    assert (await run(settings, source, "--yes")).code == 0
+    with owner(source) as connection:
+        connection.execute("TRUNCATE episode_participants, episode_topics; DELETE FROM episodes WHERE id < 5")
+    read = Source(source, "episodes")
+    plan = await read.plan({})
+    async with open_runtime(settings, embedder) as runtime:
+        principal = await runtime.keys.of_space("default")
+        migration = Migration(
+            runtime, principal, read, plan, Reading(plan.table, None), Written(settings.reverie_home / "f.jsonl"),
+            lambda _: None, print, patience=1,
+        )  # fmt: skip
+        assert (await migration.run()).known == 4
+        assert (await migration.verify()).held == 4
+        with owner(str(settings.database_url)) as connection:
+            connection.execute("UPDATE memory_trace SET deleted_at = now() WHERE external_id = '7'")
+        assert (await migration.verify()).held == 3
 
 
 async def test_since_undated_and_time_zone(settings: Settings, source: str) -> None:
@@ -206,6 +298,44 @@ async def test_since_undated_and_time_zone(settings: Settings, source: str) -> N
     assert found == [("a", "2022-12-31 23:00:00+00"), ("b", "2024-06-01 10:00:00+00"), ("c", None)]
 
 
+@pytest.mark.parametrize("kind", ["timestamp", "timestamptz", "date", "moments", "text"])
+async def test_since_with_an_offset_of_its_own(settings: Settings, source: str, kind: str) -> None:
+    with owner(source) as connection:
+        connection.execute("CREATE DOMAIN moments AS timestamp; SET timezone = 'America/New_York'")
+        connection.execute(f"CREATE TABLE episodes (id text PRIMARY KEY, text text, date {kind})".encode())
+        connection.execute(
+            "INSERT INTO episodes VALUES ('a', 'One.', '2024-06-01'), ('b', 'Two.', '2024-06-02 00:00'),"
+            " ('c', 'Three.', '2024-06-03 00:00')"
+        )
+    midnight = ("2024-06-02T04:00+00:00", "2024-06-02T09:30+05:30", "2024-06-02")
+    for since, wanted in (*((one, 2) for one in midnight), ("2024-06-02T04:00:01Z", 1)):
+        options = ("--user", "ann", "--dry-run", "--time-zone", "America/New_York", "--since", since)
+        ended = await run(settings, source, *options)
+        assert (ended.code, figure_of(ended.out, "would be stored")) == (0, wanted), ended.err
+        if kind in ("timestamp", "timestamptz"):
+            assert f"episodes: {wanted} row" in ended.out
+
+
+async def test_heads_of_the_command_are_not_those_of_the_store(settings: Settings, source: str) -> None:
+    await asyncio.to_thread(fill, source, 3)
+    url = str(settings.database_url)
+    assert (await run(settings, source, "--yes")).code == 0
+    with owner(url) as connection:
+        asked = (
+            "SELECT (SELECT array_agg(heads) FROM model), (SELECT count(*) FROM operation WHERE kind = 'fill_heads')"
+        )
+        before = connection.execute(asked).fetchall()
+        assert before == [([["semantic"]], 0)]
+        ended = await run(settings, source, "--yes", "--heads", "semantic,entity", "--user", "bob")
+        assert ended.code == 0, ended.err
+        assert connection.execute(asked).fetchall() == before
+        connection.execute("UPDATE model SET heads = '{entity,semantic}'")
+        ended = await run(settings, source, "--yes", "--heads", "semantic", "--user", "carla")
+        assert ended.code == 2
+        assert "--heads semantic: the store has vectors of entity too" in " ".join(ended.err.split())
+        assert connection.execute(asked).fetchall() == [([["entity", "semantic"]], 0)]
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -218,6 +348,7 @@ async def test_since_undated_and_time_zone(settings: Settings, source: str) -> N
         (("--map", "episode_topics.colour=topics"), "has no column colour"),
         (("--map", "user_id=-"), "whose memory it is"),
         (("--since", "yesterday"), "--since takes an ISO 8601 date"),
+        (("--since", "0001-01-01T00:00+14:00"), "--since takes an ISO 8601 date"),
         (("--time-zone", "Mars/Olympus"), "--time-zone takes"),
         (("--heads", "heart"), "MEMORY_HEADS"),
         ((), "Back the store up first"),
@@ -239,6 +370,20 @@ async def test_a_source_that_cannot_be_read(settings: Settings, source: str, pos
     ended = await run(settings, "postgresql://127.0.0.1:1/none", "--yes")
     assert ended.code == 69
     assert "Nothing was done" in ended.err
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--yes"])
+async def test_a_table_that_must_not_be_read_is_named(settings: Settings, source: str, option: str) -> None:
+    await asyncio.to_thread(fill, source, 3)
+    with owner(source) as connection:
+        connection.execute("REVOKE SELECT ON people FROM CURRENT_USER")
+        ended = await run(settings, source, option)
+        assert ended.code == 69, ended.err
+        assert "permission denied for table people" in ended.err
+        connection.execute("REVOKE SELECT ON episodes FROM CURRENT_USER")
+        ended = await run(settings, source, option)
+        assert ended.code == 69, ended.err
+        assert "permission denied for table episodes. Nothing was done." in " ".join(ended.err.split())
 
 
 async def test_nothing_is_written_in_the_source(settings: Settings, source: str) -> None:

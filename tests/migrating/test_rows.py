@@ -1,5 +1,6 @@
 """Rows as episodes: dates of every form, names out of whatever holds them, and what no trace can be made of."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -31,7 +32,13 @@ def test_a_date_is_read(text: str, wanted: str) -> None:
     assert found.isoformat() == wanted
 
 
-@pytest.mark.parametrize("text", ["2024-13-45", "soon", "infinity", "0044-03-15 BC", "12000-01-01", "9" * 16, "-1e9"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-13-45", "2024", "202405", "0", "19844.5", "soon", "infinity", "0044-03-15 BC", "12000-01-01", "9" * 16,
+        "-1e9",
+    ],
+)  # fmt: skip
 def test_what_is_no_date_is_said_to_be_none(text: str) -> None:
     with pytest.raises(Faulty, match="is none"):
         moment(text)
@@ -75,7 +82,8 @@ HOW = Reading("episodes", "ann")
 
 def row(**fields: str | None) -> Row:
     given: dict[str, str | None] = {"id": "7", "content": "A text.", **fields}
-    return Row("(0,1)", given, {"topics": [["garden"]], "participants": ["Ada"]}, {"mood": "calm"})
+    several = {"topics": ['["garden"]'], "participants": ['"Ada"']}
+    return Row("(0,1)", given, several, {"mood": '"calm"', "note": None, "tide": "null", "extra": '{"mood": 7}'})
 
 
 def test_a_row_becomes_a_trace() -> None:
@@ -84,9 +92,40 @@ def test_a_row_becomes_a_trace() -> None:
     assert found.trace == {
         "content": "A text.", "external_id": "7", "occurred_at": datetime(2024, 5, 1, tzinfo=UTC), "role": "user",
         "salience": 0.5, "conversation_id": "c", "source": {"table": "episodes", "id": "7"},
-        "meta": {"mood": "calm", "participants": ["Ada"], "topics": ["garden"]},
+        "meta": {"mood": "calm", "extra": {"mood": 7}, "participants": ["Ada"], "topics": ["garden"]},
     }  # fmt: skip
     assert (found.user, found.participants, found.topics) == ("ann", ("Ada",), ("garden",))
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [('{"mood": 7}', {"mood": 7}), ("[1]", {"mood": "calm", "extra": [1]}), (None, {"mood": "calm"})],
+)
+def test_members_of_the_column_that_is_meta_go_before_other_columns(given: str | None, wanted: dict[str, Any]) -> None:
+    found = episode(Row("", {"id": "7", "content": "A text."}, {}, {"mood": '"calm"', "extra": given}, "extra"), HOW)
+    assert found is not None
+    assert found.trace["meta"] == wanted
+
+
+def test_names_in_a_text_are_told_apart_and_those_of_a_table_are_whole() -> None:
+    several = {"participants": [json.dumps("Ada, Bruno"), json.dumps(["Costa, Carla", "ada"])]}
+    found = episode(Row("", {"id": "7", "content": "A text."}, several, {}), HOW)
+    assert found is not None
+    assert found.participants == ("Ada", "Bruno", "Costa, Carla")
+
+
+@pytest.mark.parametrize("text", ['{"a"', "1e400", "[" * 100_000, "9" * 5_000])
+def test_json_that_cannot_be_read_is_a_fault_of_its_row(text: str) -> None:
+    with pytest.raises(Faulty, match="the JSON of its mood cannot be read"):
+        episode(Row("", {"id": "7", "content": "A text."}, {}, {"mood": text}), HOW)
+    with pytest.raises(Faulty, match="the JSON of its topics cannot be read"):
+        episode(Row("", {"id": "7", "content": "A text."}, {"topics": [text]}, {}), HOW)
+
+
+def test_names_at_too_many_levels_are_a_fault_of_their_row() -> None:
+    text = json.dumps("[" * 900 + "]" * 900)
+    with pytest.raises(Faulty, match="the JSON of its topics has too many levels"):
+        episode(Row("", {"id": "7", "content": "A text."}, {"topics": [text]}, {}), HOW)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -104,9 +104,13 @@ def migrate(
     user: Annotated[
         str | None, typer.Option("--user", "-u", help="Whose memory it is: a column of the table, or a user for all.")
     ] = None,
+    prefix: Annotated[
+        str, typer.Option(help="Goes before each id, where another table of this user has the same ids.")
+    ] = "",
     space: Annotated[str, typer.Option(help="The space that it goes into.")] = "default",
     heads: Annotated[
-        str | None, typer.Option(help="The heads that get vectors, such as semantic,entity; else MEMORY_HEADS.")
+        str | None,
+        typer.Option(help="The heads that they get vectors of, such as semantic,entity; else MEMORY_HEADS."),
     ] = None,
     vectors: Annotated[
         bool, typer.Option("--vectors", help="Make the vectors at once, in place of leaving them to the worker.")
@@ -137,12 +141,14 @@ def migrate(
     # What is verified at the end is found or not, and not late.
     given: dict[str, object] = {"memory_recall_timeout_seconds": PATIENT} | ({"memory_heads": heads} if heads else {})
     settings = settings_of_store("warning", **given)
+    zone = _zone(time_zone)
+    begins = _moment(since, zone)
     try:
         wanted = maps(mapped or [])
-        found, plan, total = run_on_store(_looked(source, episodes, wanted, user, _moment(since)), "Nothing was done.")
+        found, plan, total = run_on_store(_looked(source, episodes, wanted, user, begins), "Nothing was done.")
     except WrongMap as error:
         raise Misused(str(error)) from None
-    plan, how = _reading(plan, user, since, time_zone, undated=undated)
+    plan, how = _reading(plan, user, begins, zone, prefix, undated=undated)
     _show_plan(plan, how, total)
     written = Written(failures)
     began = time.monotonic()
@@ -152,7 +158,9 @@ def migrate(
             verdict = None
         else:
             _ask(yes=yes)
-            work = _migrated(settings, space, found, plan, how, written, total, patience=patience, wait=vectors)
+            work = _migrated(
+                settings, space, found, plan, how, written, total, heads=heads, patience=patience, wait=vectors
+            )
             tally, verdict = run_on_store(work, SO_FAR)
     finally:
         written.close()
@@ -162,7 +170,7 @@ def migrate(
 async def _looked(
     url: str, episodes: str, mapped: dict[str, str], user: str | None, since: datetime | None
 ) -> "tuple[Source, Plan, int]":
-    from reverie.migrating.source import Source, SourceAway, url_of
+    from reverie.migrating.source import Source, Unreadable, url_of
 
     source = Source(url_of(url), episodes)
     try:
@@ -170,11 +178,13 @@ async def _looked(
         if user is not None and user in plan.columns and user not in mapped:
             plan = await source.plan(mapped | {user: "user"})
         return source, plan, await source.count(plan, since)
-    except SourceAway as away:
-        raise Unavailable(f"--source cannot be read: {away}. Nothing was done.") from None
+    except Unreadable as error:
+        raise Unavailable(f"--source cannot be read: {error}. Nothing was done.") from None
 
 
-def _reading(plan: "Plan", user: str | None, since: str | None, zone: str, *, undated: bool) -> "tuple[Plan, Reading]":
+def _reading(
+    plan: "Plan", user: str | None, since: datetime | None, zone: tzinfo, prefix: str, *, undated: bool
+) -> "tuple[Plan, Reading]":
     from reverie.migrating.rows import Reading
 
     constant = None if user in plan.columns else user
@@ -187,7 +197,7 @@ def _reading(plan: "Plan", user: str | None, since: str | None, zone: str, *, un
             f"No column of {plan.table} says whose memory it is: name one, or a user for all, by --user; it has "
             f"{', '.join(plan.columns)}."
         )
-    return plan, Reading(plan.table, constant, _zone(zone), undated, _moment(since, _zone(zone)))
+    return plan, Reading(plan.table, constant, zone, undated, since, prefix)
 
 
 def _zone(name: str) -> tzinfo:
@@ -200,14 +210,15 @@ def _zone(name: str) -> tzinfo:
     return ZoneInfo(name)
 
 
-def _moment(text: str | None, zone: tzinfo = UTC) -> datetime | None:
+def _moment(text: str | None, zone: tzinfo) -> datetime | None:
+    """The moment of --since in the time zone of the dates that have no offset."""
     if text is None:
         return None
     try:
         found = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return found.replace(tzinfo=zone) if found.tzinfo is None else found.astimezone(zone)
+    except (ValueError, OverflowError):
         raise Misused(f"--since takes an ISO 8601 date such as 2025-01-01, not {text!r}.") from None
-    return found.replace(tzinfo=zone) if found.tzinfo is None else found
 
 
 def _ask(*, yes: bool) -> None:
@@ -239,7 +250,7 @@ async def _tried(
 ) -> "Tally":
     from reverie.migrating.rows import Faulty
     from reverie.migrating.service import Judge, Tally
-    from reverie.migrating.source import SourceAway
+    from reverie.migrating.source import Unreadable
 
     tally = Tally()
     try:
@@ -260,19 +271,26 @@ async def _tried(
                             tally.failed += 1
                             written.add(row.id, str(fault))
                     tell(tally)
-    except SourceAway as away:
-        raise Unavailable(f"The source went away: {away}. Nothing was done.") from None
+    except Unreadable as error:
+        raise Unavailable(f"The source cannot be read: {error}. Nothing was done.") from None
     return tally
 
 
 async def _migrated(
     settings: "Settings", space: str, source: "Source", plan: "Plan", how: "Reading", written: Written, total: int,
-    *, patience: float, wait: bool,
+    *, heads: str | None, patience: float, wait: bool,
 ) -> "tuple[Tally, Verdict]":  # fmt: skip
+    from reverie.memories.model import filled_heads
     from reverie.migrating.service import GaveUp, Migration
+    from reverie.migrating.source import Unreadable
     from reverie.runtime import open_runtime
 
-    async with open_runtime(settings) as runtime:
+    async with open_runtime(settings, fill=not heads) as runtime:
+        if heads and (lacking := await filled_heads(runtime.database, runtime.model) - settings.heads):
+            raise Misused(
+                f"--heads {heads}: the store has vectors of {', '.join(sorted(lacking))} too, which the episodes would "
+                "lack: name these as well."
+            )
         principal = await runtime.keys.of_space(space)
         with _progress(total) as tell:
             migration = Migration(
@@ -282,6 +300,10 @@ async def _migrated(
                 tally = await migration.run()
             except GaveUp as gone:
                 raise Unavailable(f"The source stayed away: {gone}. {_figures(migration.tally)}. {SO_FAR}") from None
+            except Unreadable as error:
+                raise Unavailable(
+                    f"The source cannot be read: {error}. {_figures(migration.tally)}. {SO_FAR}"
+                ) from None
         return tally, await migration.verify()
 
 
@@ -330,9 +352,7 @@ def _show_verdict(tally: "Tally", verdict: "Verdict") -> None:
         + (f", {verdict.dated} of them by their date too" if verdict.dated else ""),
     )
     if verdict.held < wanted:
-        raise Failure(
-            f"The store has {count(verdict.held)} traces of this table, and should have {count(wanted)}: run it again."
-        )
+        raise Failure(f"The store has {count(verdict.held)} of the {count(wanted)} traces of these rows: run it again.")
     if verdict.missed:
         raise Failure(f"These were not recalled by their own words: {', '.join(verdict.missed)}.")
 

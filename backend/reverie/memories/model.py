@@ -165,6 +165,14 @@ async def _activate(connection: Connection, name: str, dim: int, precision: str)
     return Model(row[0], name, dim, precision)
 
 
+async def filled_heads(database: Database, model: Model) -> frozenset[str]:
+    """The heads that a store has been filled with, or is about to be."""
+    async with database.maintenance() as connection:
+        cursor = await connection.execute("SELECT heads FROM model WHERE id = %s", (model.id,))
+        row = await cursor.fetchone()
+    return frozenset(row[0] if row else ())
+
+
 async def fill_later(database: Database, model: Model, heads: Collection[str]) -> None:
     """Accepts the filling of heads that a store has not been filled with: an operation of each space with traces.
 

@@ -1,10 +1,12 @@
 """A row of a table of episodes as a trace to be remembered. Pure functions."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import Any, Final
 
 import orjson
@@ -25,7 +27,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECONDS: Final = 100_000_000_000
 """Seconds of the year 5138: a greater number counts milliseconds."""
 
-_NUMBER: Final = re.compile(r"-?\d{1,16}(?:\.\d+)?")
+_NUMBER: Final = re.compile(r"-?\d{8,16}(?:\.\d+)?")
+"""Seconds or milliseconds since 1970. With fewer digits it would be of that spring: a year, or a number of days."""
+
 _NAME_KEYS: Final = ("name", "full_name", "display_name", "label", "title", "topic", "tag", "value", "id")
 
 
@@ -35,12 +39,21 @@ class Faulty(ValueError):  # noqa: N818 - what is told of the row
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row as it was read: texts, but for what may be several, which is JSON. ``place`` is where it lies."""
+    """A row as it was read, which is judged later: a JSON that cannot be read is a fault of this row alone.
+
+    Attributes:
+        place: where it lies.
+        fields: what a trace is made of → the text.
+        several: of participants and topics, the JSON of whatever holds them.
+        rest: columns → the JSON of what goes into ``meta`` under their names.
+        meta: the column of ``rest`` whose members go there under their own.
+    """
 
     place: str
     fields: Mapping[str, str | None]
-    several: Mapping[str, Sequence[Any]]
-    rest: Mapping[str, Any]
+    several: Mapping[str, Sequence[str | None]]
+    rest: Mapping[str, str | None]
+    meta: str = ""
 
     @property
     def id(self) -> str:
@@ -74,7 +87,8 @@ class Reading:
         user: whose they are, where no column says so.
         zone: of dates without an offset.
         undated: whether a row without a date is taken; it happens when it is remembered.
-        since: what happened before is passed over.
+        since: what happened before is passed over; in ``zone``.
+        prefix: before the ids, where those of another table are the same.
     """
 
     table: str
@@ -82,6 +96,7 @@ class Reading:
     zone: tzinfo = UTC
     undated: bool = False
     since: datetime | None = None
+    prefix: str = ""
 
 
 def episode(row: Row, how: Reading) -> Episode | None:
@@ -103,12 +118,12 @@ def episode(row: Row, how: Reading) -> Episode | None:
     user = fields.get("user") if "user" in fields else how.user
     if not user:
         raise Faulty("it says not whose memory it is: its user is null.")
-    participants, topics = (names(row.several.get(name, ())) for name in ("participants", "topics"))
-    meta = dict(row.rest)
+    participants, topics = (_several(row, name) for name in ("participants", "topics"))
+    meta = _meta(row)
     meta |= {name: list(found) for name, found in (("participants", participants), ("topics", topics)) if found}
     trace: dict[str, Any] = {
         "content": fields["content"],
-        "external_id": fields["id"],
+        "external_id": f"{how.prefix}{fields['id']}",
         "occurred_at": happened_at,
         "source": {"table": how.table, "id": fields["id"]},
         "meta": meta or None,
@@ -152,10 +167,43 @@ def _written(text: str) -> datetime:
         return parsedate_to_datetime(text)
 
 
-def names(value: object) -> tuple[str, ...]:
+def _several(row: Row, name: str) -> tuple[str, ...]:
+    try:
+        return names(*(_parsed(text, name) for text in row.several.get(name, ())))
+    except RecursionError:
+        raise Faulty(f"the JSON of its {name} has too many levels.") from None
+
+
+def _meta(row: Row) -> dict[str, Any]:
+    meta: dict[str, Any] = {}
+    for column, text in row.rest.items():
+        value = _parsed(text, column)
+        if column == row.meta and isinstance(value, dict):
+            meta |= value
+        elif value is not None:
+            meta[column] = value
+    return meta
+
+
+def _parsed(text: str | None, what: str) -> Any:
+    # Not orjson: it rounds whole numbers beyond 64 bits, which the service refuses.
+    try:
+        return None if text is None else json.loads(text, parse_float=_finite)
+    except (ValueError, RecursionError):
+        raise Faulty(f"the JSON of its {what} cannot be read.") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError
+    return number
+
+
+def names(*values: object) -> tuple[str, ...]:
     """Names out of whatever holds them: a list, JSON, objects with a name, a text with commas; each once, in order."""
     found: dict[str, str] = {}
-    for one in _names(value):
+    for one in (name for value in values for name in _names(value)):
         name = " ".join(one.split())
         if name and len(name) <= MOST_NAME:
             found.setdefault(name.casefold(), name)

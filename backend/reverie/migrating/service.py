@@ -1,14 +1,14 @@
 """Bringing a table of episodes along: what is read becomes traces, edges, and a verified whole.
 
-Nothing is kept beside the store: an episode's id is its trace's external_id, so that a migration that was killed at any
-moment begins anew, and passes what is there quickly. Edges are written after the traces of a batch, and written again
-for those that are known; they are the same each time.
+Nothing is kept beside the store: an episode's id, after a prefix, is its trace's external_id, so that a migration that
+was killed at any moment begins anew, and passes what is there quickly. Edges are written after the traces of a batch,
+and written again for those that are known; they are the same each time.
 """
 
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -32,7 +32,7 @@ from reverie.memories.links import write_links
 from reverie.memories.schemas import RememberIn, TraceIn
 from reverie.migrating.columns import Plan
 from reverie.migrating.links import Book
-from reverie.migrating.repository import count_of
+from reverie.migrating.repository import count_of, tables_of
 from reverie.migrating.rows import Episode, Faulty, Reading, Row, episode
 from reverie.migrating.source import Source, SourceAway
 from reverie.recall.schemas import RecallIn
@@ -57,6 +57,9 @@ SAMPLED: Final = 20
 
 ASKED_WORDS: Final = 24
 """Of a sampled episode so many words are asked for."""
+
+COUNTED: Final = 10_000
+"""Traces that are looked for together at the end."""
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 10.0
@@ -100,6 +103,7 @@ class Sampled:
 
     row: str
     user: str
+    external_id: str
     content: str
     happened_at: datetime | None
 
@@ -109,7 +113,7 @@ class Verdict:
     """What was verified.
 
     Attributes:
-        held: traces that the store has of the table.
+        held: how many of the rows that were stored or known the store has.
         asked: rows that were sampled.
         dated: how many of them were recalled only when their date was named: others say nearly the same.
         missed: those that were not recalled.
@@ -130,7 +134,9 @@ class _Pass:
     books: dict[str, Book] = field(default_factory=dict)
     named: dict[str, set[UUID]] = field(default_factory=dict)
     sample: list[Sampled] = field(default_factory=list)
-    users: set[str] = field(default_factory=set)
+    traces: dict[str, bytearray] = field(default_factory=dict)
+    """User → the ids of the traces of all rows, 16 bytes each."""
+
     seen: int = 0
     held: int = 0
     chars: int = 0
@@ -202,6 +208,7 @@ class Migration:
 
         Raises:
             GaveUp: it stayed away.
+            Unreadable: it refuses to be read, which asking again would not change.
         """
         furthest, since, pause = 0, time.monotonic(), FIRST_PAUSE
         while True:
@@ -221,12 +228,12 @@ class Migration:
                 return self.tally
 
     async def verify(self) -> Verdict:
-        """Counts what the store has of the table, and recalls some episodes by their own words."""
+        """Counts what the store has of the rows, and recalls some episodes by their own words."""
         held = 0
-        for user in sorted(self._pass.users):
-            user_id = user_uuid(self._principal.space_id, user)
-            async with self._runtime.database.reading(self._principal.space_id, seconds=600) as session:
-                held += await count_of(session, user_id, self._how.table)
+        for user, traces in self._pass.traces.items():
+            ids = [UUID(bytes=bytes(traces[start : start + 16])) for start in range(0, len(traces), 16)]
+            for start in range(0, len(ids), COUNTED):
+                held += await self._held(user, ids[start : start + COUNTED])
         dated, missed = 0, list[str]()
         for one in self._pass.sample:
             if await self._recalled(one):
@@ -236,6 +243,11 @@ class Migration:
             else:
                 missed.append(one.row)
         return Verdict(held, len(self._pass.sample), dated, missed)
+
+    async def _held(self, user: str, trace_ids: Sequence[UUID]) -> int:
+        user_id = user_uuid(self._principal.space_id, user)
+        async with self._runtime.database.reading(self._principal.space_id, seconds=600) as session:
+            return await count_of(session, user_id, trace_ids)
 
     async def _all(self) -> None:
         judge = Judge(self._how, await self._source.repeated(self._plan))
@@ -283,27 +295,46 @@ class Migration:
         batch = self._pass.waiting.pop(user)
         self._pass.held -= len(batch)
         self._pass.chars -= sum(len(one.trace["content"]) for one in batch)
-        known = await self._known(user, batch)
-        stored = await self._remember(user, [one for one in batch if one.row not in known])
+        known, taken = await self._known(user, batch)
+        strange = await self._strange(user, taken)
+        for row, reason in strange.items():
+            self._fail(row, reason)
+        stored = await self._remember(user, [one for one in batch if one.row not in known and one.row not in strange])
         self.tally.known += len(known)
         ids = known | stored
         there = [one for one in batch if one.row in ids]
         if there:
-            self._pass.users.add(user)
+            self._pass.traces.setdefault(user, bytearray()).extend(b"".join(ids[one.row].bytes for one in there))
             await self._link(user, [(one, ids[one.row]) for one in there])
         for one in there:
             self._sample(one)
 
-    async def _known(self, user: str, batch: Sequence[Episode]) -> dict[str, UUID]:
-        """Row → trace id of those that are remembered as they are."""
+    async def _known(self, user: str, batch: Sequence[Episode]) -> tuple[dict[str, UUID], dict[str, UUID]]:
+        """Row → trace id of those that are remembered as they are, and of those whose id a trace of other words has."""
         key = self._principal.identity_key
         hashes = {external_identity(key, one.trace["external_id"]): one for one in batch}
         given = list(hashes)
         async with self._runtime.database.reading(self._principal.space_id) as session:
             found, _ = await repository.known(session, user_uuid(self._principal.space_id, user), given, [])
+        known, taken = dict[str, UUID](), dict[str, UUID]()
+        for hashed, (trace_id, there) in found.items():
+            one = hashes[hashed]
+            (known if there == digest(key, one.trace["content"]) else taken)[one.row] = trace_id
+        return known, taken
+
+    async def _strange(self, user: str, taken: Mapping[str, UUID]) -> dict[str, str]:
+        """Row → why it is not remembered, of those whose id a trace has that came from elsewhere."""
+        if not taken:
+            return {}
+        async with self._runtime.database.reading(self._principal.space_id) as session:
+            tables = await tables_of(session, user_uuid(self._principal.space_id, user), list(taken.values()))
         return {
-            one.row: found[hashed][0] for hashed, one in hashes.items()
-            if hashed in found and found[hashed][1] == digest(key, one.trace["content"])
+            row: (
+                "its id is the external_id of a trace with other content, which came from "
+                f"{tables[trace_id] or 'no table'}: --prefix keeps the two apart, PATCH /memory/traces/{trace_id} "
+                "changes that one."
+            )
+            for row, trace_id in taken.items() if tables.get(trace_id, self._how.table) != self._how.table
         }  # fmt: skip
 
     async def _remember(self, user: str, batch: Sequence[Episode]) -> dict[str, UUID]:
@@ -386,7 +417,7 @@ class Migration:
             if place >= SAMPLED:
                 return
             self._pass.sample.pop(place)
-        self._pass.sample.insert(place, Sampled(one.row, one.user, one.trace["content"], one.happened_at))
+        self._pass.sample.insert(place, _sampled(one))
 
     async def _recalled(self, one: Sampled, moment: datetime | None = None) -> bool:
         """Whether an episode, or one that says the same, is among what is recalled by its first words, and its date."""
@@ -396,7 +427,13 @@ class Migration:
             asked |= {"since": moment, "until": moment + timedelta(seconds=1)}
         question = _RECALL.validate_python(asked, context=self._limits)
         answer = await self._runtime.recall.recall(self._principal, question)
-        return any(found["external_id"] == one.row or found["content"] == one.content for found in answer["results"])
+        return any(
+            found["external_id"] == one.external_id or found["content"] == one.content for found in answer["results"]
+        )
+
+
+def _sampled(one: Episode) -> Sampled:
+    return Sampled(one.row, one.user, one.trace["external_id"], one.trace["content"], one.happened_at)
 
 
 async def _entities(session: Any, scope: Scope, people: dict[str, str]) -> dict[str, UUID]:

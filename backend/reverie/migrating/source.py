@@ -23,6 +23,9 @@ AT_ONCE: Final = 1000
 CONNECTING: Final = 10
 """Seconds for a connection."""
 
+_MOMENTS: Final = {"timestamp with time zone": True, "timestamp without time zone": False, "date": False}
+"""Types of columns that are compared there → whether they know their offset."""
+
 _OPTIONS: Final = (
     "-c default_transaction_read_only=on -c timezone=UTC -c datestyle=ISO -c extra_float_digits=1"
     # One cursor is read for as long as the other side takes to write.
@@ -30,8 +33,12 @@ _OPTIONS: Final = (
 )
 
 
-class SourceAway(Exception):  # noqa: N818 - what happened
-    """The source cannot be reached, or went away; the message says how it put it."""
+class Unreadable(Exception):  # noqa: N818 - what happened
+    """The source does not give what it is asked for; the message says how it put it."""
+
+
+class SourceAway(Unreadable):
+    """It cannot be reached, or went away, and may come back."""
 
 
 def url_of(given: str) -> str:
@@ -63,6 +70,7 @@ class Source:
 
         Raises:
             SourceAway: it cannot be reached, or broke.
+            Unreadable: it refuses what it is asked for, such as a table that its user may not read.
         """
         try:
             options = f"{conninfo_to_dict(self._url).get('options') or ''} {_OPTIONS}".strip()
@@ -79,6 +87,8 @@ class Source:
                 await connection.close()
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise SourceAway(first_line(error)) from error
+        except psycopg.Error as error:
+            raise Unreadable(first_line(error)) from error
 
     async def plan(self, mapped: Mapping[str, str]) -> Plan:
         """What is brought along.
@@ -104,7 +114,7 @@ class Source:
         return planned(table, columns, keys, tables, mapped, unique, placed=row[1])
 
     async def count(self, plan: Plan, since: datetime | None) -> int:
-        """How many rows there are to read.
+        """How many rows there are to read; ``since`` is in the time zone of dates without an offset.
 
         Raises:
             SourceAway: the source cannot be reached.
@@ -132,6 +142,8 @@ class Source:
     async def rows(self, plan: Plan, since: datetime | None) -> AsyncGenerator[list[Row], None]:
         """All rows in the order of their time, some at once; the next are fetched while these are worked on.
 
+        ``since`` is in the time zone of dates without an offset.
+
         Raises:
             SourceAway: the source cannot be reached, or went away.
         """
@@ -149,41 +161,29 @@ class Source:
 
 
 def _row(plan: Plan, read: Sequence[Any]) -> Row:
-    values = iter(read[2:])
+    values = iter(read[1:])
     fields = {name: next(values) for name in plan.fields if name not in (*SEVERAL, "meta")}
-    several: dict[str, list[Any]] = {}
-    for name in SEVERAL:
-        several[name] = [next(values)] if name in plan.fields else []
-        several[name] += [value for _ in plan.related.get(name, ()) for value in next(values) or ()]
-    rest = {name: value for name, value in (read[1] or {}).items() if value is not None}
-    if "meta" in plan.fields:
-        given = next(values)
-        rest |= given if isinstance(given, dict) else {} if given is None else {plan.fields["meta"]: given}
-    return Row(read[0], fields, several, rest)
+    several = {
+        name: [next(values) for _ in range((name in plan.fields) + len(plan.related.get(name, ())))] for name in SEVERAL
+    }
+    rest = {column: next(values) for column in _rest(plan)}
+    return Row(read[0], fields, several, rest, plan.fields.get("meta", ""))
 
 
 def _select(plan: Plan, since: datetime | None) -> sql.Composed:
-    chosen: list[sql.Composable] = [
-        sql.SQL("e.ctid::text") if plan.placed else sql.SQL("''::text"),
-        sql.SQL("(SELECT to_jsonb(r) FROM (SELECT {}) r)").format(
-            sql.SQL(", ").join(sql.SQL("e.{}").format(sql.Identifier(name)) for name in plan.rest)
-        )
-        if plan.rest
-        else sql.SQL("NULL::jsonb"),
-    ]
+    chosen: list[sql.Composable] = [sql.SQL("e.ctid::text") if plan.placed else sql.SQL("''::text")]
     joins: list[sql.Composable] = []
     for name, column in plan.fields.items():
         if name not in (*SEVERAL, "meta"):
             chosen.append(sql.SQL("e.{}::text").format(sql.Identifier(column)))
     for name in SEVERAL:
         if name in plan.fields:
-            chosen.append(sql.SQL("to_jsonb(e.{})").format(sql.Identifier(plan.fields[name])))
+            chosen.append(_json(plan.fields[name]))
         for related in plan.related.get(name, ()):
             alias = sql.Identifier(f"r{len(joins)}")
             joins.append(_joined(plan, related, alias))
-            chosen.append(sql.SQL("{}.names").format(alias))
-    if "meta" in plan.fields:
-        chosen.append(sql.SQL("to_jsonb(e.{})").format(sql.Identifier(plan.fields["meta"])))
+            chosen.append(sql.SQL("{}.names::text").format(alias))
+    chosen += [_json(column) for column in _rest(plan)]
     order: list[sql.Composable] = [
         sql.SQL("e.{} NULLS LAST").format(sql.Identifier(plan.fields[name]))
         for name in ("happened_at", "id") if name in plan.fields
@@ -192,6 +192,16 @@ def _select(plan: Plan, since: datetime | None) -> sql.Composed:
         sql.SQL(", ").join(chosen), _table(plan.table), sql.SQL("").join(joins), _where(plan, since),
         sql.SQL(", ").join([*order, sql.SQL("1")]),
     )  # fmt: skip
+
+
+def _rest(plan: Plan) -> list[str]:
+    """The columns that go into ``meta``; the members of an object go before columns of the same name."""
+    return [*plan.rest, *([plan.fields["meta"]] if "meta" in plan.fields else [])]
+
+
+def _json(column: str) -> sql.Composed:
+    # Not to_jsonb: a U+0000 that a column of json holds would end the reading of all rows.
+    return sql.SQL("to_json(e.{})::text").format(sql.Identifier(column))
 
 
 def _joined(plan: Plan, related: Related, alias: sql.Identifier) -> sql.Composed:
@@ -216,11 +226,13 @@ def _joined(plan: Plan, related: Related, alias: sql.Identifier) -> sql.Composed
 def _where(plan: Plan, since: datetime | None) -> sql.Composable:
     """What happened since then, where the source knows; a date that is a text is read here."""
     column = plan.type_of("happened_at")
-    if since is None or column is None or not column.is_moment:
+    if since is None or column is None or column.type not in _MOMENTS:
         return sql.SQL("")
+    # PostgreSQL ignores the offset of what it compares with a column that has none.
+    begins = since if _MOMENTS[column.type] else since.replace(tzinfo=None)
     # Rows without a date are told of.
     return sql.SQL(" WHERE (e.{} >= {}) IS NOT FALSE").format(
-        sql.Identifier(column.name), sql.Literal(since.isoformat())
+        sql.Identifier(column.name), sql.Literal(begins.isoformat())
     )
 
 
