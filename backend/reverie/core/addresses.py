@@ -7,7 +7,6 @@ to another one a moment later (DNS rebinding) changes nothing.
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Iterable
 from typing import Final
 
 import httpx
@@ -38,23 +37,16 @@ def is_private(address: str) -> bool:
     return not found.is_global or found.is_multicast or found.is_reserved
 
 
-def looked_up(host: str, port: int) -> list[str]:
+async def looked_up(host: str, port: int) -> list[str]:
     """The addresses of a host, all of them public, in the order in which they are to be tried.
 
     Raises:
         PrivateAddress: one of them is not.
         OSError: it has none.
+        UnicodeError: it cannot be a name: a part of it is empty, or longer than 63 characters.
     """
-    return _public(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-
-
-async def looked_up_beside(host: str, port: int) -> list[str]:
-    """:func:`looked_up`, without the event loop waiting for it."""
     loop = asyncio.get_running_loop()
-    return _public(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-
-
-def _public(found: Iterable[tuple[object, object, object, object, tuple[object, ...]]]) -> list[str]:
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
     if any(is_private(address) for address in addresses):
         raise PrivateAddress
@@ -66,36 +58,18 @@ def place_of(url: httpx.URL) -> tuple[str, int]:
     return url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80)
 
 
-class PublicOnly(httpx.HTTPTransport):
+class PublicOnly(httpx.AsyncHTTPTransport):
     """Connects to public addresses alone, and past every proxy: whoever looks a name up decides where it leads."""
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Sends a request.
 
         Raises:
             PrivateAddress: its host is, or resolves to, a private address.
         """
         try:
-            addresses = looked_up(*place_of(request.url))
-        except OSError as error:
-            raise httpx.ConnectError(str(error), request=request) from error
-        for left, address in enumerate(addresses, 1 - len(addresses)):
-            try:
-                return super().handle_request(_to(request, address))
-            except (httpx.ConnectError, httpx.ConnectTimeout):
-                if left == 0:
-                    raise
-        raise httpx.ConnectError("no address", request=request)
-
-
-class AsyncPublicOnly(httpx.AsyncHTTPTransport):
-    """:class:`PublicOnly` for an event loop."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """As :meth:`PublicOnly.handle_request`."""
-        try:
-            addresses = await looked_up_beside(*place_of(request.url))
-        except OSError as error:
+            addresses = await looked_up(*place_of(request.url))
+        except (OSError, UnicodeError) as error:
             raise httpx.ConnectError(str(error), request=request) from error
         for left, address in enumerate(addresses, 1 - len(addresses)):
             try:

@@ -11,7 +11,7 @@ import structlog
 from reverie.auth.principal import Principal
 from reverie.auth.service import DEFAULT_SPACE
 from reverie.core import clock
-from reverie.core.addresses import PrivateAddress, looked_up_beside, place_of
+from reverie.core.addresses import PrivateAddress, looked_up, place_of
 from reverie.core.config import MAX_DIM, Settings
 from reverie.core.database import Database, ReadSession
 from reverie.core.errors import Forbidden, Invalid, NotFound, SettingsError
@@ -250,7 +250,7 @@ class AiSettingsService:
                 continue
             try:
                 async with asyncio.timeout(LOOK_UP_SECONDS):
-                    await looked_up_beside(*place_of(httpx.URL(url)))
+                    await looked_up(*place_of(httpx.URL(url)))
             except PrivateAddress:
                 raise Invalid(
                     f"{section}.url takes an address of the public internet: this one is private, or its name resolves "
