@@ -94,7 +94,7 @@ def says(status: int, body: bytes = b"", **headers: str) -> Trick:
 
 def drips() -> Trick:
     """Answers with a head of which every line comes a tenth of a second after the former, ten seconds long."""
-    return says(200, **{f"Drip_{at}": "x" for at in range(100)})
+    return says(200, b"", **{f"Drip_{at}": "x" for at in range(100)})
 
 
 @contextmanager
