@@ -11,8 +11,25 @@ from typing import Final
 
 import httpx
 
-_TRANSLATED: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
-"""Addresses of IPv6 that stand for the address of IPv4 in their last bits (RFC 6052, RFC 8215)."""
+_TRANSLATED: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
+"""Addresses of IPv6 that stand for the address of IPv4 in their last bits (RFC 6052, RFC 4291)."""
+
+_ISATAP: Final = (0x0000_5EFE, 0x0200_5EFE)
+"""What stands before the address of IPv4 in the last bits of an address of a tunnel (RFC 5214), of any prefix."""
+
+_REFUSED: Final = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "64:ff9b:1::/48",  # Translated within a network (RFC 8215), the address of IPv4 at a place of its choice.
+            "3fff::/20",  # Documentation (RFC 9637).
+            "192.0.0.0/24",  # Protocols (RFC 6890).
+            "192.88.99.0/24",  # Relays of 6to4 (RFC 7526).
+            "168.63.129.16/32",  # The host of Azure's virtual machines.
+        ),
+    )
+)
+"""What `ipaddress` has among the addresses of the public internet, and is not."""
 
 
 class PrivateAddress(Exception):  # noqa: N818 - named as it is said
@@ -22,19 +39,19 @@ class PrivateAddress(Exception):  # noqa: N818 - named as it is said
 def is_private(address: str) -> bool:
     """Whether an address is of anything else than the public internet.
 
-    Loopback, RFC 1918, link-local (metadata services too), unique local, shared (RFC 6598), multicast, reserved, and
-    all of these within an address of IPv6.
+    Loopback, RFC 1918, link-local (metadata services too), unique local, shared (RFC 6598), multicast, reserved,
+    relays and translators, and all of these within an address of IPv6.
     """
     found = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
         inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
-        if inner is None and any(found in network for network in (*_TRANSLATED, ipaddress.ip_network("::/96"))):
+        if inner is None and (any(found in one for one in _TRANSLATED) or int(found) >> 32 & 0xFFFF_FFFF in _ISATAP):
             inner = ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)
         if inner is not None:
             return is_private(str(inner))
         if found.is_site_local:
             return True
-    return not found.is_global or found.is_multicast or found.is_reserved
+    return not found.is_global or found.is_multicast or found.is_reserved or any(found in one for one in _REFUSED)
 
 
 async def looked_up(host: str, port: int) -> list[str]:
