@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 import psycopg
@@ -42,8 +42,11 @@ OPERATION_SECONDS = 3600
 BUILD_SECONDS = 24 * 3600
 HOUSE_MINUTES = 5
 PRUNE_MINUTES = 60
+MIRROR_MINUTES = 1
 
 _MINUTES = set(range(0, 60, HOUSE_MINUTES))
+
+Job = Callable[[dict[Any, Any]], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
@@ -102,6 +105,16 @@ async def mirror(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noq
             await runtime.mirroring.run()
         except MirrorTrouble as trouble:
             log.warning("mirror left", reason=str(trouble))
+
+
+REPEATED: Final[dict[Job, float]] = {
+    keep_house: HOUSE_MINUTES,
+    prune: PRUNE_MINUTES,
+    build_indexes: HOUSE_MINUTES,
+    mirror: MIRROR_MINUTES,
+    dream: HOUSE_MINUTES,
+}
+"""The jobs of the crons, and after how many minutes each is repeated where there is no Redis for arq."""
 
 
 class WorkerSettings:
@@ -221,10 +234,8 @@ async def _listen(runtime: Runtime) -> None:
     url = runtime.settings.redis_url
     if url is None:
         async with asyncio.TaskGroup() as jobs:
-            jobs.create_task(_repeat(keep_house, runtime))
-            jobs.create_task(_repeat(build_indexes, runtime))
-            jobs.create_task(_repeat(dream, runtime))
-            jobs.create_task(_repeat(prune, runtime, PRUNE_MINUTES))
+            for job, minutes in REPEATED.items():
+                jobs.create_task(_repeat(job, runtime, minutes))
         return
     while True:
         client = arq_redis(url, runtime.settings.redis_timeout_seconds)
@@ -271,9 +282,7 @@ async def _close(worker: Worker, client: ArqRedis) -> None:
             await client.connection_pool.disconnect()
 
 
-async def _repeat(
-    job: Callable[[dict[Any, Any]], Awaitable[None]], runtime: Runtime, minutes: float = HOUSE_MINUTES
-) -> None:
+async def _repeat(job: Job, runtime: Runtime, minutes: float) -> None:
     """A job of the crons, where there is no Redis for arq."""
     while True:
         try:
