@@ -90,11 +90,10 @@ async def _tried(current: Runtime, settings: Settings, embedder: Embedder | None
             return None
         # So that the first question is as quick as any, and an endpoint that is out is found here.
         await held.runtime.encoder.probe()
-    except (SettingsError, StartError, EmbeddingError, psycopg.Error, PoolTimeout) as error:
-        known = isinstance(error, SettingsError | StartError | EmbeddingError)
-        why = reason_of(error) if known else "PostgreSQL did not answer."
+    except Exception as error:
+        why, surprise = _why(error)
         current.in_force.refused = f"What was saved last is not worked with: {why}"
-        log.warning("settings not taken", reason=why)
+        log.warning("settings not taken", reason=why, exc_info=surprise)
         metrics.follow(current.sources)
         if held is not None:
             await held.stack.aclose()
@@ -104,6 +103,15 @@ async def _tried(current: Runtime, settings: Settings, embedder: Embedder | None
             await held.stack.aclose()
         raise
     return held
+
+
+def _why(error: Exception) -> tuple[str, Exception | None]:
+    """What keeps parts from being opened, as the end of a sentence, and the error itself where nobody expects it."""
+    if isinstance(error, SettingsError | StartError | EmbeddingError):
+        return reason_of(error), None
+    if isinstance(error, psycopg.Error | PoolTimeout):
+        return "PostgreSQL did not answer.", None
+    return "it fails in a way that nobody expects, of which the log has more.", error
 
 
 @dataclass(slots=True)

@@ -92,6 +92,11 @@ def says(status: int, body: bytes = b"", **headers: str) -> Trick:
     return lambda request: (status, named, body)
 
 
+def drips() -> Trick:
+    """Answers with a head of which every line comes a tenth of a second after the former, ten seconds long."""
+    return says(200, b"", **{f"Drip_{at}": "x" for at in range(100)})
+
+
 @contextmanager
 def serve(path: str = "/v1/embeddings", usual: Trick = honest) -> Iterator[StandIn]:
     """Runs a stand-in on a free port of loopback, which answers at ``path`` as ``usual`` says."""
@@ -132,6 +137,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
+                if name.startswith("Drip"):
+                    self.flush_headers()
+                    stand_in.released.wait(0.1)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self._send(body, stand_in)

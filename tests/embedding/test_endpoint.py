@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.embedding.standin import DIM, Answer, StandIn, answer, embed, honest, says
+from tests.embedding.standin import DIM, Answer, StandIn, answer, drips, embed, honest, says
 
 from reverie.embedding.encoder import Encoder
 from reverie.embedding.endpoint import EndpointEmbedder
@@ -223,9 +223,9 @@ def _hangs(stand_in: StandIn) -> Callable[[dict[str, Any]], Answer]:
     return trick
 
 
-@pytest.mark.parametrize("slow", ["silent", "dripping"])
+@pytest.mark.parametrize("slow", ["silent", "dripping", "dripping head"])
 def test_an_endpoint_that_is_too_slow_is_given_up(stand_in: StandIn, slow: str) -> None:
-    stand_in.play(_hangs(stand_in) if slow == "silent" else says(200, b"DRIP" * 2_000))
+    stand_in.play({"silent": _hangs(stand_in), "dripping": says(200, b"DRIP" * 2_000), "dripping head": drips()}[slow])
     embedder = EndpointEmbedder(stand_in.url, "words", KEY, timeout_seconds=0.4)
     begun = time.perf_counter()
     with pytest.raises(EmbeddingError) as caught:
@@ -233,6 +233,20 @@ def test_an_endpoint_that_is_too_slow_is_given_up(stand_in: StandIn, slow: str) 
     assert time.perf_counter() - begun < 2
     assert "did not answer within 0.4 seconds (EMBEDDING_TIMEOUT_SECONDS)" in sentence(caught.value, stand_in)
     embedder.close()
+
+
+@pytest.mark.parametrize("public_only", [True, False])
+def test_a_name_that_is_looked_up_too_slowly_is_given_up(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, public_only: bool
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: stand_in.released.wait(10) and [])
+    embedder = EndpointEmbedder("http://slow.example/v1", "words", timeout_seconds=0.4, public_only=public_only)
+    begun = time.perf_counter()
+    with pytest.raises(EmbeddingError, match=r"did not answer within 0\.4 seconds"):
+        embedder.encode_documents(["text"])
+    assert time.perf_counter() - begun < 2
+    embedder.close()
+    stand_in.released.set()
 
 
 def test_a_dead_endpoint_is_told() -> None:

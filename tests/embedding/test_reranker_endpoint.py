@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.embedding.standin import Answer, StandIn, judges, ranked, says, serve, shared
+from tests.embedding.standin import Answer, StandIn, drips, judges, ranked, says, serve, shared
 
 from reverie.embedding.reranking.endpoint import EndpointReranker
 from reverie.embedding.reranking.protocol import RerankError
@@ -184,9 +184,9 @@ def _hangs(judge: StandIn) -> Callable[[dict[str, Any]], Answer]:
     return trick
 
 
-@pytest.mark.parametrize("slow", ["silent", "dripping"])
+@pytest.mark.parametrize("slow", ["silent", "dripping", "dripping head"])
 def test_an_endpoint_that_is_too_slow_is_given_up(judge: StandIn, slow: str) -> None:
-    judge.play(_hangs(judge) if slow == "silent" else says(200, b"DRIP" * 2_000))
+    judge.play({"silent": _hangs(judge), "dripping": says(200, b"DRIP" * 2_000), "dripping head": drips()}[slow])
     reranker = EndpointReranker(judge.url, "words", KEY, timeout_seconds=0.4)
     begun = time.perf_counter()
     with pytest.raises(RerankError) as caught:

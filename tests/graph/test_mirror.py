@@ -1,9 +1,10 @@
 """The mirror in Neo4j: by the real driver, over Bolt, against a stand-in for the server (:mod:`tests.graph.bolt`)."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,6 +16,7 @@ from tests.graph.bolt import Standin
 from tests.graph.drawn import Drawn
 from tests.memories.helpers import rows, user_row
 from tests.processes import command
+from tests.waiting import PATIENCE
 
 from reverie import worker
 from reverie.core.config import Settings
@@ -26,6 +28,7 @@ from reverie.graph.mirror import Mirroring
 from reverie.graph.neo4j import MirrorTrouble, Neo4j, Neo4jGraph
 from reverie.graph.protocol import TOGETHER, Whose
 from reverie.graph.repository import PostgresGraph
+from reverie.runtime import open_runtime
 
 pytestmark = pytest.mark.xdist_group("mirror")
 
@@ -112,6 +115,25 @@ async def test_what_is_mirrored_is_what_there_is(family: Drawn, standin: Standin
     assert len(edges) == 6
     assert [edge for edge in edges if edge[1] == "lives_in"] == [["Ann", "lives_in", "Oslo", pytest.approx(0.35)]]
     assert await mirror.check() == (1, [])
+
+
+async def test_a_worker_without_redis_mirrors_too(
+    family: Drawn, standin: Standin, mirrored_settings: Settings, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert {job.coroutine for job in worker.WorkerSettings.cron_jobs} == set(worker.REPEATED)
+    monkeypatch.setattr(worker, "REPEATED", {worker.mirror: 0.05 / 60})
+    alone = mirrored_settings.model_copy(update={"redis_url": None})
+    async with open_runtime(alone, embedder) as runtime:
+        listening = asyncio.create_task(worker._listen(runtime))
+        for text in (None, "News."):
+            if text is not None:
+                await family.trace(text)
+            async with asyncio.timeout(PATIENCE):
+                while traces(standin) != {str(one) for one in family.ids.values()}:  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(0.05)
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
 
 
 async def test_who_did_not_change_is_not_looked_at_again(family: Drawn, standin: Standin, mirror: Mirroring) -> None:

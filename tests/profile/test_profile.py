@@ -1,5 +1,6 @@
 """Profiles: what is known, by whom it is said, what is no longer so, and how it is corrected and forgotten."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -7,7 +8,9 @@ import pytest
 from tests.conftest import Remember
 from tests.contracts.house import assert_problem
 from tests.dream.days import MONDAY, NIGHT, TUESDAY
+from tests.waiting import PATIENCE
 
+from reverie.profile.facts import states, tells
 from reverie.profile.service import NO_NIGHT
 from reverie.runtime import Runtime
 
@@ -56,6 +59,19 @@ async def test_what_a_night_has_found_stands_newest_first_with_what_is_no_longer
     assert page["lately"][0]["day"] == TUESDAY
     assert page["topics"]["work"] >= 2
     assert sum(page["topics"].values()) == len(page["items"])
+
+
+async def test_what_was_read_leaves_the_memory_of_the_process_soon(
+    caller: httpx.AsyncClient, remember: Remember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reverie.profile.service.KEPT_SECONDS", 0.2)
+    await tell(remember, (FIRST, MONDAY))
+    for _ in range(2):
+        await profile(caller)
+        assert states.cache_info().currsize
+        async with asyncio.timeout(PATIENCE):
+            while states.cache_info().currsize or tells.cache_info().currsize:  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.02)
 
 
 async def test_pages_and_topics(caller: httpx.AsyncClient, remember: Remember, runtime: Runtime) -> None:

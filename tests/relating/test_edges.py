@@ -192,6 +192,7 @@ async def test_the_list_pages_and_filters(caller: httpx.AsyncClient, user: str, 
     assert all(ids[2] in (one["src"], one["dst"]) for one in of_one)
     assert {one["type"] for one in await listed(caller, user, type="kind_1")} == {"kind_1"}
     for given, field in (({"cursor": "nonsense"}, "cursor"), ({"cursor": f"{ids[0]},x,y"}, "cursor"),
+                         ({"cursor": f"{ids[0]},{ids[1]},a\0b"}, "cursor"),
                          ({"trace_id": "7"}, "trace_id"), ({"type": "X"}, "type")):  # fmt: skip
         bad = await caller.get("/memory/edges", params={"user_id": user, **given})
         assert (bad.status_code, bad.json()["field"]) == (422, field)

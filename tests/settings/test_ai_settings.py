@@ -63,6 +63,38 @@ async def test_what_is_saved_goes_before_the_environment_field_by_field(
         assert force["url"] == force["model"] == {"value": None, "source": "settings"}
 
 
+async def test_secrets_in_urls_of_the_environment_are_not_shown(keeping: Settings, embedder: Embedder) -> None:
+    names = ("language_model_url", "embedding_url", "rerank_url")
+    urls = dict.fromkeys(names, "http://ada:open-sesame@127.0.0.1:9/v1?key=open-sesame")
+    given = {**urls, "language_model": "m", "embedding_model": "bge-small-en-v1.5", "embedding_dim": 384}
+    async with serving(keeping.model_copy(update=given), embedder) as api:
+        answer = await (await api.caller()).get(PATH)
+    assert "open-sesame" not in answer.text
+    assert "ada" not in answer.text
+    force = answer.json()["in_force"]
+    assert [one["url"] for one in (force["language_model"], force["embedding"], force["reranker"])] == [
+        {"value": "http://127.0.0.1:9/v1", "source": "environment"}
+    ] * 3
+
+
+async def test_a_fault_that_nobody_expects_does_not_end_the_following(
+    kept: Api, keeper: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def fails(*_: Any) -> None:
+        raise UnicodeError("label empty or too long")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("reverie.following.opened", fails)
+        await save(keeper, language_model={"max_tokens_per_night": 1})
+        found = await until_shown(keeper, lambda found: bool(found["problems"]))
+        assert found["problems"] == [
+            "What was saved last is not worked with: it fails in a way that nobody expects, of which the log has more."
+        ]
+    assert "UnicodeError" in "".join(capfd.readouterr())
+    await save(keeper, language_model={"max_tokens_per_night": 2})
+    assert (await until_in_force(keeper, 2))["problems"] == []
+
+
 async def test_it_stands_after_a_start_anew(keeping: Settings, embedder: Embedder, talker: chat.StandIn) -> None:
     async with serving(keeping, embedder) as api:
         await save(await api.caller(), language_model=talking(talker, api_key=KEY, max_tokens_per_night=7))
@@ -207,6 +239,8 @@ async def test_without_a_secret_no_key_is_taken(settings: Settings, embedder: Em
         ({"reranker": {"url": "https://a:b@models.example.com"}}, "reranker.url", "without user"),
         ({"reranker": {"url": "https://models.example.com/?key=1"}}, "reranker.url", "without user, query"),
         ({"reranker": {"url": "https://x/\u00e9"}}, "reranker.url", "printable ASCII"),
+        ({"reranker": {"url": "https://api..example.com/v1"}}, "reranker.url", "1 to 63 characters between its dots"),
+        ({"embedding": {"url": f"https://{'a' * 64}.example"}}, "embedding.url", "1 to 63 characters between its dots"),
         ({"language_model": {"api_key": "a b"}}, "language_model.api_key", "printable ASCII"),
         ({"language_model": {"api_key": ""}}, "language_model.api_key", "1 to 4000"),
         ({"language_model": {"max_tokens_per_night": -1}}, "language_model.max_tokens_per_night", "at least 0"),
@@ -248,6 +282,10 @@ async def test_back_to_an_earlier_version(kept: Api, keeper: httpx.AsyncClient, 
     assert first["items"][1]["reranker"]["model"] == "BAAI/bge-reranker-v2-m3"
     last = (await keeper.get(f"{PATH}/history", params={"limit": 2, "cursor": first["next_cursor"]})).json()
     assert ([one["version"] for one in last["items"]], last["next_cursor"]) == ([1], None)
+    stale = await keeper.post(f"{PATH}/restore", json={"version": 1, "newest": 2})
+    assert (stale.status_code, stale.json()["field"], stale.json()["version"]) == (409, "newest", 3)
+    assert (await shown(keeper))["version"] == 3
+    assert (await keeper.post(f"{PATH}/restore", json={"version": 1, "newest": 3})).json()["version"] == 4
     absent = await keeper.post(f"{PATH}/restore", json={"version": 99})
     assert (absent.status_code, absent.json()["detail"]) == (404, "There is no version 99 of the settings.")
     for cursor in ("x", "-1", "9" * 30, "²"):

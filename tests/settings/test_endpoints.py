@@ -1,6 +1,7 @@
 """Endpoints that are not what they should be: what is said of each, and private ones that nobody allowed."""
 
 import socket
+import time
 from typing import Any
 
 import httpx
@@ -154,7 +155,21 @@ async def test_private_endpoints_are_refused(settings: Settings, embedder: Embed
         assert (one["ok"], "is at a private address" in one["detail"]) == (False, True)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "64:ff9b::808:808"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "64:ff9b:1:7f00:0:100::", "64:ff9b:1::808:808", "2001:db9::200:5efe:7f00:1", "2606:4700::5efe:a00:5",
+        "3fff::1", "192.0.0.8", "192.88.99.1", "168.63.129.16", "::ffff:168.63.129.16", "64:ff9b::a83f:8110",
+    ],
+)  # fmt: skip
+def test_relays_tunnels_and_hosts_of_clouds_are_private(address: str) -> None:
+    assert addresses.is_private(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "64:ff9b::808:808", "2606:4700::5efe:808:808", "168.63.129.17"],
+)
 def test_public_addresses_are_public(address: str) -> None:
     assert not addresses.is_private(address)
 
@@ -200,6 +215,20 @@ async def test_what_an_operator_no_longer_allows_is_not_asked(
         await save(keeper)
         await until_in_force(keeper, 3)
         assert (await keeper.post(f"{PATH}/test", json={})).json()["language_model"]["ok"] is True
+
+
+@pytest.mark.parametrize("host", ["api..example.com", f"{'a' * 64}.example"])
+@pytest.mark.parametrize("public_only", [True, False])
+async def test_a_name_that_can_be_none_cannot_be_reached(host: str, public_only: bool) -> None:
+    url = endpoint_url(f"http://{host}/v1", "/embeddings", "X")
+    exchange = Exchange(url, None, "X", public_only=public_only)
+    with pytest.raises(httpx.ConnectError):
+        exchange.post(b"{}", time.monotonic() + 5)
+    exchange.close()
+    beside = AsyncExchange(url, None, "X", public_only=public_only)
+    with pytest.raises(httpx.ConnectError):
+        await beside.post(b"{}", 5)
+    await beside.close()
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

@@ -170,7 +170,8 @@ def restore(
 ) -> None:
     """Go back to an earlier version, saved as a new one."""
     with connect(url, key, profile) as client:
-        changed = client.post(f"{PATH}/restore", {"version": version})
+        newest = client.get(PATH)["version"]
+        changed = client.post(f"{PATH}/restore", {"version": version, "newest": newest})
     _changed(changed, as_json=as_json)
 
 

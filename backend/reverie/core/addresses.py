@@ -7,13 +7,29 @@ to another one a moment later (DNS rebinding) changes nothing.
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Iterable
 from typing import Final
 
 import httpx
 
-_TRANSLATED: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
-"""Addresses of IPv6 that stand for the address of IPv4 in their last bits (RFC 6052, RFC 8215)."""
+_TRANSLATED: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
+"""Addresses of IPv6 that stand for the address of IPv4 in their last bits (RFC 6052, RFC 4291)."""
+
+_ISATAP: Final = (0x0000_5EFE, 0x0200_5EFE)
+"""What stands before the address of IPv4 in the last bits of an address of a tunnel (RFC 5214), of any prefix."""
+
+_REFUSED: Final = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "64:ff9b:1::/48",  # Translated within a network (RFC 8215), the address of IPv4 at a place of its choice.
+            "3fff::/20",  # Documentation (RFC 9637).
+            "192.0.0.0/24",  # Protocols (RFC 6890).
+            "192.88.99.0/24",  # Relays of 6to4 (RFC 7526).
+            "168.63.129.16/32",  # The host of Azure's virtual machines.
+        ),
+    )
+)
+"""What `ipaddress` has among the addresses of the public internet, and is not."""
 
 
 class PrivateAddress(Exception):  # noqa: N818 - named as it is said
@@ -23,38 +39,31 @@ class PrivateAddress(Exception):  # noqa: N818 - named as it is said
 def is_private(address: str) -> bool:
     """Whether an address is of anything else than the public internet.
 
-    Loopback, RFC 1918, link-local (metadata services too), unique local, shared (RFC 6598), multicast, reserved, and
-    all of these within an address of IPv6.
+    Loopback, RFC 1918, link-local (metadata services too), unique local, shared (RFC 6598), multicast, reserved,
+    relays and translators, and all of these within an address of IPv6.
     """
     found = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
         inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
-        if inner is None and any(found in network for network in (*_TRANSLATED, ipaddress.ip_network("::/96"))):
+        if inner is None and (any(found in one for one in _TRANSLATED) or int(found) >> 32 & 0xFFFF_FFFF in _ISATAP):
             inner = ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)
         if inner is not None:
             return is_private(str(inner))
         if found.is_site_local:
             return True
-    return not found.is_global or found.is_multicast or found.is_reserved
+    return not found.is_global or found.is_multicast or found.is_reserved or any(found in one for one in _REFUSED)
 
 
-def looked_up(host: str, port: int) -> list[str]:
+async def looked_up(host: str, port: int) -> list[str]:
     """The addresses of a host, all of them public, in the order in which they are to be tried.
 
     Raises:
         PrivateAddress: one of them is not.
         OSError: it has none.
+        UnicodeError: it cannot be a name: a part of it is empty, or longer than 63 characters.
     """
-    return _public(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-
-
-async def looked_up_beside(host: str, port: int) -> list[str]:
-    """:func:`looked_up`, without the event loop waiting for it."""
     loop = asyncio.get_running_loop()
-    return _public(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-
-
-def _public(found: Iterable[tuple[object, object, object, object, tuple[object, ...]]]) -> list[str]:
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
     if any(is_private(address) for address in addresses):
         raise PrivateAddress
@@ -66,36 +75,18 @@ def place_of(url: httpx.URL) -> tuple[str, int]:
     return url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80)
 
 
-class PublicOnly(httpx.HTTPTransport):
+class PublicOnly(httpx.AsyncHTTPTransport):
     """Connects to public addresses alone, and past every proxy: whoever looks a name up decides where it leads."""
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Sends a request.
 
         Raises:
             PrivateAddress: its host is, or resolves to, a private address.
         """
         try:
-            addresses = looked_up(*place_of(request.url))
-        except OSError as error:
-            raise httpx.ConnectError(str(error), request=request) from error
-        for left, address in enumerate(addresses, 1 - len(addresses)):
-            try:
-                return super().handle_request(_to(request, address))
-            except (httpx.ConnectError, httpx.ConnectTimeout):
-                if left == 0:
-                    raise
-        raise httpx.ConnectError("no address", request=request)
-
-
-class AsyncPublicOnly(httpx.AsyncHTTPTransport):
-    """:class:`PublicOnly` for an event loop."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """As :meth:`PublicOnly.handle_request`."""
-        try:
-            addresses = await looked_up_beside(*place_of(request.url))
-        except OSError as error:
+            addresses = await looked_up(*place_of(request.url))
+        except (OSError, UnicodeError) as error:
             raise httpx.ConnectError(str(error), request=request) from error
         for left, address in enumerate(addresses, 1 - len(addresses)):
             try:

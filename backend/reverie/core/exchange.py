@@ -4,13 +4,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final
 
 import httpx
 
-from reverie.core.addresses import AsyncPublicOnly, PrivateAddress, PublicOnly
+from reverie.core.addresses import PrivateAddress, PublicOnly
 from reverie.core.errors import SettingsError
 
 MOST_ANSWER_BYTES: Final = 64 * 1024 * 1024
@@ -41,80 +42,6 @@ class Private(ExchangeError):  # noqa: N818
     """The endpoint is at a private address, where nobody allowed it to be."""
 
 
-class Exchange:
-    """Posts to one URL, from several threads."""
-
-    def __init__(self, url: httpx.URL, api_key: str | None, setting: str, *, public_only: bool = False) -> None:
-        """Prepares the connections.
-
-        Args:
-            url: as :func:`endpoint_url` gives it; its user and password are sent as basic authentication.
-            api_key: sent as a bearer token.
-            setting: the name of the setting that holds the key.
-            public_only: no private address is connected to, and no proxy.
-
-        Raises:
-            SettingsError: the key cannot be a header.
-        """
-        self._url = _without_user(url)
-        transport = PublicOnly() if public_only else None
-        self._client = httpx.Client(headers=_headers(api_key, setting), auth=_user_of(url), transport=transport)
-        self._closing = threading.Event()
-        self._running = 0
-        self._lock = threading.Lock()
-
-    def post(self, content: bytes, deadline: float) -> tuple[int, httpx.Headers, bytes]:
-        """Status, headers and body, all of it before ``deadline`` (of ``time.monotonic``).
-
-        Raises:
-            ExchangeError: there is none.
-            httpx.TransportError: the endpoint cannot be reached, or broke off.
-        """
-        try:
-            with (
-                self._in_use(),
-                self._client.stream("POST", self._url, content=content, timeout=_left(deadline)) as response,
-            ):
-                body = bytearray()
-                for chunk in response.iter_bytes():
-                    body += chunk
-                    _left(deadline)
-                    if len(body) > MOST_ANSWER_BYTES:
-                        raise TooLong
-                return response.status_code, response.headers, bytes(body)
-        except httpx.TimeoutException:
-            raise TooSlow from None
-        except PrivateAddress:
-            raise Private from None
-        except httpx.DecodingError as error:
-            raise httpx.RemoteProtocolError(str(error)) from None
-
-    def pause(self, seconds: float, deadline: float) -> bool:
-        """Waits, unless that would pass the deadline or this is being closed; whether it did."""
-        return time.monotonic() + seconds < deadline and not self._closing.wait(seconds)
-
-    def close(self) -> None:
-        """Ends pauses; the connections are closed when no request is under way any more."""
-        self._closing.set()
-        with self._lock:
-            if self._running == 0:
-                self._client.close()
-
-    @contextmanager
-    def _in_use(self) -> Iterator[None]:
-        with self._lock:
-            if self._closing.is_set():
-                raise Closed
-            self._running += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._running -= 1
-                if self._running == 0 and self._closing.is_set():
-                    self._client.close()
-
-
 class AsyncExchange:
     """Posts to one URL, from one event loop; a request that is cancelled is broken off at once."""
 
@@ -127,13 +54,24 @@ class AsyncExchange:
         *,
         public_only: bool = False,
     ) -> None:
-        """Prepares the connections; as :class:`Exchange`, and ``most_bytes`` are the most of an answer's body."""
+        """Prepares the connections.
+
+        Args:
+            url: as :func:`endpoint_url` gives it; its user and password are sent as basic authentication.
+            api_key: sent as a bearer token.
+            setting: the name of the setting that holds the key.
+            most_bytes: the most of an answer's body.
+            public_only: no private address is connected to, and no proxy.
+
+        Raises:
+            SettingsError: the key cannot be a header.
+        """
         self._url = _without_user(url)
         self._client = httpx.AsyncClient(
             headers=_headers(api_key, setting),
             auth=_user_of(url),
             timeout=None,  # noqa: S113 - the time of all of a request is what is bounded, see `post`
-            transport=AsyncPublicOnly() if public_only else None,
+            transport=PublicOnly() if public_only else None,
         )
         self._most_bytes = most_bytes
 
@@ -164,6 +102,78 @@ class AsyncExchange:
     async def close(self) -> None:
         """Closes the connections."""
         await self._client.aclose()
+
+
+class Exchange:
+    """:class:`AsyncExchange` for several threads.
+
+    It runs in a loop of its own: only there can all of a request, looking up the name and each line of the answer's
+    head included, be broken off when its time is over.
+    """
+
+    def __init__(self, url: httpx.URL, api_key: str | None, setting: str, *, public_only: bool = False) -> None:
+        """As :class:`AsyncExchange`; the loop begins with the first request."""
+        self._exchange = AsyncExchange(url, api_key, setting, public_only=public_only)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._end = asyncio.Event()
+        self._closing = threading.Event()
+        self._running = 0
+        self._lock = threading.Lock()
+
+    def post(self, content: bytes, deadline: float) -> tuple[int, httpx.Headers, bytes]:
+        """Status, headers and body, all of it before ``deadline`` (of ``time.monotonic``).
+
+        Raises:
+            ExchangeError: there is none.
+            httpx.TransportError: the endpoint cannot be reached, or broke off.
+        """
+        with self._in_use() as loop:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TooSlow
+            return asyncio.run_coroutine_threadsafe(self._exchange.post(content, left), loop).result()
+
+    def pause(self, seconds: float, deadline: float) -> bool:
+        """Waits, unless that would pass the deadline or this is being closed; whether it did."""
+        return time.monotonic() + seconds < deadline and not self._closing.wait(seconds)
+
+    def close(self) -> None:
+        """Ends pauses; the connections are closed when no request is under way any more."""
+        self._closing.set()
+        with self._lock:
+            self._end_if_idle()
+
+    @contextmanager
+    def _in_use(self) -> Iterator[asyncio.AbstractEventLoop]:
+        with self._lock:
+            if self._closing.is_set():
+                raise Closed
+            if self._loop is None:
+                self._loop = self._begun()
+            loop = self._loop
+            self._running += 1
+        try:
+            yield loop
+        finally:
+            with self._lock:
+                self._running -= 1
+                self._end_if_idle()
+
+    def _begun(self) -> asyncio.AbstractEventLoop:
+        begun = Future[asyncio.AbstractEventLoop]()
+
+        async def serve() -> None:
+            begun.set_result(asyncio.get_running_loop())
+            await self._end.wait()
+            await self._exchange.close()
+
+        threading.Thread(target=lambda: asyncio.run(serve()), name="exchange", daemon=True).start()
+        return begun.result()
+
+    def _end_if_idle(self) -> None:
+        if self._loop is not None and self._running == 0 and self._closing.is_set():
+            self._loop.call_soon_threadsafe(self._end.set)
+            self._loop = None
 
 
 def endpoint_url(url: str, path: str, setting: str) -> httpx.URL:
@@ -200,13 +210,6 @@ def _without_user(url: httpx.URL) -> httpx.URL:
 
 def _user_of(url: httpx.URL) -> tuple[str, str] | None:
     return (url.username, url.password) if url.userinfo else None
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TooSlow
-    return left
 
 
 def _headers(api_key: str | None, setting: str) -> dict[str, str]:

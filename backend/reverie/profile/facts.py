@@ -27,7 +27,7 @@ MOST_CHARS: Final = 500
 MOST_SOURCES: Final = 20
 _SECONDS_A_DAY: Final = 86_400.0
 _KEPT: Final = 4096
-"""Texts of which it is kept what they state, some megabytes."""
+"""Texts of which it is kept what they state, some megabytes, until :func:`drop_texts`."""
 
 
 class Position(NamedTuple):
@@ -86,6 +86,12 @@ def tells(text: str, speaker: str | None) -> tuple[Triple, ...]:
     """The triples of a text; "I" is its speaker."""
     me = speaker if speaker and is_name(speaker) else ME
     return tuple(triples(text, speaker=me))
+
+
+def drop_texts() -> None:
+    """Keeps nothing of any text any more."""
+    states.cache_clear()
+    tells.cache_clear()
 
 
 def told_by(texts: Iterable[Text]) -> list[Told]:

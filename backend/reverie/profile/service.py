@@ -3,8 +3,10 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextvars import Context
 from dataclasses import replace
 from datetime import date, datetime
+from typing import Final
 from uuid import UUID
 
 from reverie.auth.principal import Principal
@@ -28,6 +30,9 @@ NO_NIGHT = (
 )
 """What is said of a user without nights."""
 
+KEPT_SECONDS: Final = 60.0
+"""For so long it is kept what texts state: a profile is asked for page by page, and a forgotten text is to leave."""
+
 
 class ProfileService:
     """The profiles of every user."""
@@ -36,6 +41,7 @@ class ProfileService:
         self._database = database
         self._zone = settings.dream_time_zone
         self._cold = ColdTraces(cold, settings.memory_cold_timeout_seconds)
+        self._sweeper: asyncio.TimerHandle | None = None
 
     async def get(self, principal: Principal, user: str, query: ProfileQuery) -> ProfileOut:
         """A page of what is known of a user.
@@ -44,6 +50,18 @@ class ProfileService:
             NotFound: the space has no such user.
             Invalid: the cursor is none that a profile gave out.
         """
+        try:
+            return await self._page(principal, user, query)
+        finally:
+            if self._sweeper is None:
+                loop = asyncio.get_running_loop()
+                self._sweeper = loop.call_later(KEPT_SECONDS, self._sweep, context=Context())
+
+    def _sweep(self) -> None:
+        self._sweeper = None
+        facts.drop_texts()
+
+    async def _page(self, principal: Principal, user: str, query: ProfileQuery) -> ProfileOut:
         space_id, user_id = principal.space_id, user_uuid(principal.space_id, user)
         before = position_of(query.cursor)
         async with self._database.reading(space_id) as session:

@@ -139,7 +139,7 @@ class EdgesQuery(PageQuery):
             return None
         try:
             src, dst, kind = self.cursor.split(",", 2)
-            return UUID(src), UUID(dst), kind
+            return UUID(src), UUID(dst), _a_type(kind)
         except ValueError:
             raise not_a_cursor() from None
 

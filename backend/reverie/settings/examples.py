@@ -93,4 +93,4 @@ TESTED: dict[str, Any] = {
 }
 
 HISTORY: dict[str, Any] = {"items": [_SAVED], "next_cursor": "3"}
-BACK: dict[str, Any] = {"version": 1}
+BACK: dict[str, Any] = {"version": 1, "newest": 3}

@@ -132,9 +132,12 @@ async def restore_ai_settings(
     once: Annotated[Idempotency, Depends(idempotency)],
     settings: AiSettings,
 ) -> Json:
-    """Saves an earlier version again, its keys included."""
+    """Saves an earlier version again, its keys included.
+
+    Where `newest` names the version that was read, and another was saved meanwhile, this is refused (409).
+    """
     async with once.claim(principal.space_id) as claim:
         if claim.answer is not None:
             return claim.answer
-        out = await settings.restore(principal, body.version, claim)
+        out = await settings.restore(principal, body, claim)
     return Json(out.model_dump(), status_of(out))

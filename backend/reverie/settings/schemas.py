@@ -20,7 +20,7 @@ MOST_NAME: Final = 255
 MOST_KEY: Final = 4_000
 MOST_VERSION: Final = 2**31 - 2
 
-_URL = r"^(https?://[A-Za-z0-9.-]+(:[0-9]{1,4})?(/[A-Za-z0-9/_.-]*)?)?$"
+_URL = r"^(https?://[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*(:[0-9]{1,4})?(/[A-Za-z0-9/_.-]*)?)?$"
 _NAME = r"^([A-Za-z0-9][A-Za-z0-9_.:/@+-]*)?$"
 _PRINTABLE = re.compile(r"[!-~]+")
 
@@ -38,6 +38,10 @@ def _url(value: str) -> str:
         raise ValueError("takes a URL that begins with http:// or https://")
     if parsed.userinfo or parsed.query or parsed.fragment:
         raise ValueError("takes a URL without user, query and fragment; a key goes into api_key")
+    try:
+        parsed.raw_host.decode("ascii").encode("idna")
+    except UnicodeError:
+        raise ValueError("takes a URL whose host has 1 to 63 characters between its dots") from None
     return value
 
 
@@ -133,9 +137,10 @@ class AiTestIn(Schema):
 
 
 class RestoreIn(Schema):
-    """The version to go back to."""
+    """The version to go back to; ``newest`` is the one that was read, where no newer one is to be passed over."""
 
     version: Annotated[int, Field(ge=1, le=MOST_VERSION, strict=True), BeforeValidator(whole)]
+    newest: VersionNumber | None = None
 
 
 class HistoryQuery(Schema):
@@ -324,17 +329,18 @@ class AiTested(Answer):
 class Stale(Conflict):
     """The request conflicts with what is there"""
 
-    def __init__(self, detail: str, newest: int | None = None) -> None:
-        super().__init__(detail, field=None if newest is None else "version")
+    def __init__(self, detail: str, newest: int | None = None, field: str = "version") -> None:
+        super().__init__(detail, field=None if newest is None else field)
         self.newest = newest
 
     @classmethod
-    def after(cls, newest: int, name: str | None) -> Self:
+    def after(cls, newest: int, name: str | None, field: str = "version") -> Self:
         """Of whoever read an older version than the newest, which the key of this name saved."""
         by = f" by the key {name!r}" if name else ""
         return cls(
             f"Another version was saved meanwhile{by}: read version {newest}, and send the change again with that.",
             newest,
+            field,
         )
 
     def problem(self, instance: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import structlog
 from reverie.auth.principal import Principal
 from reverie.auth.service import DEFAULT_SPACE
 from reverie.core import clock
-from reverie.core.addresses import PrivateAddress, looked_up_beside, place_of
+from reverie.core.addresses import PrivateAddress, looked_up, place_of
 from reverie.core.config import MAX_DIM, Settings
 from reverie.core.database import Database, ReadSession
 from reverie.core.errors import Forbidden, Invalid, NotFound, SettingsError
@@ -57,6 +57,7 @@ from reverie.settings.schemas import (
     RerankerIn,
     RerankerInForce,
     RerankerSet,
+    RestoreIn,
     Saved,
     Stale,
     Target,
@@ -129,16 +130,20 @@ class AiSettingsService:
         await self._refuse_private(version)
         return await self._append(principal, before, version)
 
-    async def restore(self, principal: Principal, number: int, claim: Claim) -> AiSettingsChanged:
+    async def restore(self, principal: Principal, given: RestoreIn, claim: Claim) -> AiSettingsChanged:
         """Saves an earlier version again; ``claim``: of the Idempotency-Key of the request.
 
         Raises:
+            Stale: another version was saved since the newest one that was read.
             NotFound: there is none of this number.
             Invalid: an endpoint of it is at a private address, where none may be any more.
         """
+        number = given.version
         async with self._database.reading(None) as session:
             before = await repository.newest(session)
             found = await repository.page(session, number + 1, 1)
+        if given.newest not in (None, before.version):
+            raise Stale.after(before.version, before.saved_by_name, field="newest")
         if not found or found[0].version != number:
             raise NotFound(f"There is no version {number} of the settings.")
         await self._refuse_private(found[0])
@@ -250,7 +255,7 @@ class AiSettingsService:
                 continue
             try:
                 async with asyncio.timeout(LOOK_UP_SECONDS):
-                    await looked_up_beside(*place_of(httpx.URL(url)))
+                    await looked_up(*place_of(httpx.URL(url)))
             except PrivateAddress:
                 raise Invalid(
                     f"{section}.url takes an address of the public internet: this one is private, or its name resolves "
@@ -348,9 +353,9 @@ class AiSettingsService:
 
         def text(section: Section, field: str) -> TextInForce:
             name = SECTIONS[section][field]
-            return TextInForce(
-                value=getattr(force.settings, name), source=source_of(self._base, version, section, name)
-            )
+            value = getattr(force.settings, name)
+            shown = _without_secrets(value) if value and field == "url" else value
+            return TextInForce(value=shown, source=source_of(self._base, version, section, name))
 
         def number(section: Section, field: str) -> NumberInForce:
             name = SECTIONS[section][field]
@@ -411,6 +416,11 @@ def _refuse_unknown(settings: Settings, version: Version) -> None:
                 "together with url.",
                 field=f"{section}.model",
             ) from None
+
+
+def _without_secrets(url: str) -> str:
+    """A URL without user, password and query, which may hold a key where the environment names it."""
+    return str(httpx.URL(url.strip()).copy_with(userinfo=b"", query=None, fragment=None))
 
 
 def _model_of(settings: Settings) -> tuple[str, int | None, str]:
