@@ -180,6 +180,36 @@ async def test_rows_that_cannot_be_taken_are_listed_and_the_others_are_taken(
     assert found[1][2] == {"topics": ["clocks"]}
 
 
+async def test_a_file_of_failures_that_a_killed_run_has_left_empty_is_its_own(settings: Settings, source: str) -> None:
+    await asyncio.to_thread(fill, source, 3)
+    left = settings.reverie_home / "episodes-failures.jsonl"
+    left.write_text("")
+    ended = await run(settings, source, "--yes")
+    assert ended.code == 0, ended.err
+    assert not left.exists()
+    left.write_text("Dear diary")
+    ended = await run(settings, source, "--yes")
+    assert ended.code == 2
+    assert "is a file of something else" in ended.err
+    # Who is not asked for a backup loses no file either.
+    left.write_text('{"row": "1", "reason": "its id is null."}\n')
+    assert (await run(settings, source)).code == 2
+    assert left.exists()
+
+
+async def test_a_table_without_a_date_says_so(settings: Settings, source: str) -> None:
+    with owner(source) as connection:
+        connection.execute("CREATE TABLE episodes (id int PRIMARY KEY, content text, written timestamptz)")
+        connection.execute("INSERT INTO episodes VALUES (1, 'The clock is slow.', '2024-05-01')")
+    ended = await run(settings, source, "--user", "ann", "--yes")
+    assert ended.code == 2
+    assert "--map COLUMN=happened_at (a date is in written), or take all rows as of now by --undated" in ended.err
+    ended = await run(settings, source, "--user", "ann", "--yes", "--map", "written=happened_at")
+    assert ended.code == 0, ended.err
+    ended = await run(settings, source, "--user", "ben", "--yes", "--undated")
+    assert ended.code == 0, ended.err
+
+
 @pytest.mark.parametrize("dry_run", [True, False], ids=["tried", "done"])
 async def test_json_that_cannot_be_kept_is_a_fault_of_its_row(settings: Settings, source: str, dry_run: bool) -> None:
     with owner(source) as connection:

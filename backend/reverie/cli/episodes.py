@@ -54,7 +54,8 @@ class Written:
     def add(self, row: str, reason: str) -> None:
         """Writes one of them."""
         if self._file is None:
-            self._file = self.path.open("w", encoding="utf-8")
+            # Line by line: a run that is killed leaves whole ones.
+            self._file = self.path.open("w", encoding="utf-8", buffering=1)
         self._file.write(json.dumps({"row": row, "reason": reason}, ensure_ascii=False) + "\n")
         self.number += 1
         if len(self.first) < LISTED:
@@ -73,10 +74,11 @@ class Written:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether an earlier run has written it."""
+    """Whether an earlier run has written it, or was killed before it had."""
     try:
         with path.open(encoding="utf-8") as file:
-            return bool(json.loads(file.readline()).keys() == {"row", "reason"})
+            line = file.readline()
+        return not line or bool(json.loads(line).keys() == {"row", "reason"})
     except (OSError, ValueError, AttributeError):
         return False
 
@@ -150,6 +152,8 @@ def migrate(
         raise Misused(str(error)) from None
     plan, how = _reading(plan, user, begins, zone, prefix, undated=undated)
     _show_plan(plan, how, total)
+    if not dry_run:
+        _ask(yes=yes)
     written = Written(failures)
     began = time.monotonic()
     try:
@@ -157,7 +161,6 @@ def migrate(
             tally = run_on_store(_tried(settings, found, plan, how, written, total), "Nothing was done.")
             verdict = None
         else:
-            _ask(yes=yes)
             work = _migrated(
                 settings, space, found, plan, how, written, total, heads=heads, patience=patience, wait=vectors
             )
@@ -196,6 +199,13 @@ def _reading(
         raise Misused(
             f"No column of {plan.table} says whose memory it is: name one, or a user for all, by --user; it has "
             f"{', '.join(plan.columns)}."
+        )
+    if "happened_at" not in plan.fields and not undated:
+        dates = [name for name, column in plan.columns.items() if column.is_moment]
+        raise Misused(
+            f"No column of {plan.table} looks like the date of an episode: name it by --map COLUMN=happened_at"
+            + (f" (a date is in {', '.join(dates)})" if dates else "")
+            + ", or take all rows as of now by --undated."
         )
     return plan, Reading(plan.table, constant, zone, undated, since, prefix)
 
@@ -320,14 +330,14 @@ def _tell(
     figures: dict[str, Any] = {
         "rows": count(tally.read),
         "would be stored" if dry_run else "stored": count(tally.stored),
-        "known already": count(tally.known),
+        "known already": None if dry_run else count(tally.known),
         "before --since": count(tally.passed),
         "not taken": count(tally.failed),
-        "links": count(tally.edges),
+        "links": None if dry_run else count(tally.edges),
         "seconds": f"{seconds:.1f}",
         "rows a second": count(round(tally.read / seconds)) if seconds else "",
     }
-    show(*(f"{name:<15} {figure:>11}" for name, figure in figures.items()))
+    show(*(f"{name:<15} {figure:>11}" for name, figure in figures.items() if figure is not None))
     if tally.pending:
         remark(f"{count(tally.pending, 'vector')} are left to the worker: recall goes by words until it has made them.")
         if heads:

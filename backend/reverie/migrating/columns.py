@@ -10,7 +10,7 @@ GUESSES: Final[dict[str, tuple[str, ...]]] = {
     "content": ("content", "text", "body", "episode", "message", "transcript", "description", "summary", "note"),
     "happened_at": (
         "happened_at", "occurred_at", "event_time", "event_date", "started_at", "start_time", "timestamp", "ts", "date",
-        "day", "time", "recorded_at", "created_at", "created", "inserted_at",
+        "day", "time", "when", "recorded_at", "created_at", "created", "inserted_at",
     ),
     "user": ("user_id", "user", "owner_id", "owner", "account_id", "agent_id", "username", "user_name"),
     "conversation": ("conversation_id", "session_id", "thread_id", "chat_id", "conversation", "session", "thread"),
