@@ -49,7 +49,7 @@ class Explaining:
 
     def most_rows(self) -> float:
         """The rows that one look-up read at most, whether it kept them or not."""
-        return max(float(node["Actual Rows"]) + node.get("Rows Removed by Filter", 0) for node in self.scans())
+        return float(max(float(node["Actual Rows"]) + node.get("Rows Removed by Filter", 0) for node in self.scans()))
 
 
 def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
