@@ -191,6 +191,20 @@ def test_traces_pages(cli: "Cli", user: str) -> None:
     assert "note 0" in cli("traces", "--user", user, "--limit", "2", "--cursor", cursor).stdout
 
 
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_ids_stand_whole_where_it_is_narrow(cli: "Cli", user: str, columns: str) -> None:
+    made = answer(cli("remember", "What was said of it " * 20, "--user", user, "--speaker", "Ann", "--json"))
+    other = answer(cli("remember", "Another", "--user", user, "--json"))
+    first, second = made["traces"][0]["trace_id"], other["traces"][0]["trace_id"]
+    listed = cli("traces", "--user", user, COLUMNS=columns).stdout
+    assert f"{first} " in listed
+    assert listed.count("…") >= 1
+    assert cli("link", first, second, "--user", user).exit_code == 0
+    linked = cli("edges", "--user", user, "--type", "relates_to", COLUMNS=columns).stdout
+    assert f"{first} relates_to " in " ".join(linked.split())
+    assert f"{second} " in linked
+
+
 def test_users(cli: "Cli", user: str) -> None:
     cli("remember", "Hello", "--user", user)
     assert "person" in cli("users").stdout

@@ -49,6 +49,7 @@ def test_svg_is_written_to_standard_output(cli: "Cli", told: str) -> None:
     assert done.exit_code == 0
     assert Xml.fromstring(done.stdout).tag.endswith("svg")  # noqa: S314 - made by ourselves
     assert "--limit (now 2)" in done.stderr
+    assert "There are no entities yet: `reverie dream` finds them." in done.stderr
 
 
 def test_paths_are_told_on_a_line_each(cli: "Cli", told: str) -> None:
@@ -61,6 +62,8 @@ def test_paths_are_told_on_a_line_each(cli: "Cli", told: str) -> None:
     assert back.stdout == "The flat is by the river. ←next– In June, by train. ←next– We moved to Oslo.\n"
     short = cli("graph", "path", first, last, "--user", told, "--hops", "1")
     assert (short.exit_code, short.stderr) == (3, "Nothing joins the two within 1 edge.\n")
+    same = cli("graph", "path", first, first, "--user", told)
+    assert (same.exit_code, same.stderr) == (3, "Both are the same.\n")
     assert len(json.loads(cli("graph", "path", first, last, "--user", told, "--json").stdout)["paths"]) == 1
 
 
@@ -79,6 +82,13 @@ def test_what_is_not_understood(cli: "Cli", told: str, tmp_path: Path) -> None:
         (("--user", told, "--hops", "9"), 2, "less than or equal to 3"),
         (("--user", told, "--limit", "501"), 2, "less than or equal to 500"),
         (("--user", told, "--format", "png"), 2, "'--format'"),
+        (("--user", told, "--hops", "1"), 2, "--hops says how far it reaches from --around"),
+        (
+            ("--user", told, "--out", str(tmp_path / "g.png")),
+            2,
+            "--out ends in .png: name one of .svg, .html, .graphml, .json, or say --format.",
+        ),
+        (("--user", told, "--out", str(tmp_path / "g")), 2, "--out has no ending"),
         (("--user", told, "--types", "Not a type"), 1, "types takes types of edges"),
         (("--user", told, "--out", str(tmp_path / "no" / "g.svg")), 2, "cannot be written"),
     ):
@@ -86,6 +96,8 @@ def test_what_is_not_understood(cli: "Cli", told: str, tmp_path: Path) -> None:
         assert done.exit_code == code, (options, done.stderr)
         assert says in done.stderr, done.stderr
         assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+    assert cli("graph", "--user", told, "--format", "svg", "--out", str(tmp_path / "g.png")).exit_code == 0
 
 
 def test_a_mirror_that_is_not_set_up(alone: "Cli") -> None:

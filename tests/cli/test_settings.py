@@ -25,6 +25,11 @@ def service(
         yield running
 
 
+def test_nothing_was_saved_yet(cli: "Cli") -> None:
+    done = cli("settings", "ai", "history")
+    assert (done.exit_code, done.stdout, done.stderr.startswith("Nothing was saved yet")) == (3, "", True)
+
+
 def test_the_models_are_shown_set_and_brought_back(cli: "Cli", tmp_path: Path) -> None:
     shown = cli("settings", "ai", "show")
     assert shown.exit_code == 0

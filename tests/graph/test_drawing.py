@@ -112,6 +112,29 @@ def test_all_of_it_is_in_the_svg() -> None:
     assert "prefers-color-scheme: dark" in Xml.tostring(root, encoding="unicode")
 
 
+def test_the_legend_and_the_head_stay_within_the_picture() -> None:
+    kinds = ("summary", "fact", "note", "chunk", "turn")
+    types = ("person", "place", "organisation", "thing", "topic", "date")
+    nodes = [node(n, "A", entity_type=one) for n, one in enumerate(types)] + [
+        node(n, "A", one) for n, one in enumerate(kinds, len(types))
+    ]
+    edges = [edge(0, 1), edge(2, 3, "supersedes"), edge(4, 5, "mentions"), edge(5, 6, "mentioned_together")]
+    picture = drawn(nodes, edges, around=nodes[0]["trace_id"])
+    root = parsed(svg(picture))
+    width, height = float(root.get("width", 0)), float(root.get("height", 0))
+    [legend] = [one for one in root.iter(f"{SVG}g") if one.get("class") == "legend"]
+    lines = set()
+    for item in legend.findall(f"{SVG}g"):
+        x, y = map(float, re.findall(r"[\d.]+", item.get("transform", "")))
+        text = next(item.iter(f"{SVG}text"))
+        assert x + float(text.get("x", 0)) + width_of(text.text or "", 11.5) <= width
+        lines.add(y)
+    assert len(lines) > 1
+    assert max(lines) < height
+    [head] = [one for one in root.iter(f"{SVG}text") if one.get("class") == "head"]
+    assert head.text == "What is known of ann, around A"
+
+
 HOSTILE = "</title><script>alert(1)</script>&\"'<img src=x onerror=y>\x00\x1b\u202e\ufffe"
 
 

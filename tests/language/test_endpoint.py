@@ -216,6 +216,15 @@ async def test_a_dead_endpoint_is_told() -> None:
     assert caught.value.detail == "The language model's endpoint cannot be reached; check LANGUAGE_MODEL_URL."
 
 
+async def test_a_private_address_that_nobody_allows_is_told(stand_in: StandIn) -> None:
+    model = EndpointModel(stand_in.url, "tiny", public_only=True)
+    found = await missing(model, stand_in)
+    await model.close()
+    assert found.reason is Reason.PRIVATE
+    assert found.reason.says.startswith("was not asked: it is at a private address")
+    assert stand_in.requests == []
+
+
 async def test_a_closed_model_says_so(model: LanguageModel, stand_in: StandIn) -> None:
     await model.close()
     assert (await missing(model, stand_in)).reason is Reason.UNREACHABLE

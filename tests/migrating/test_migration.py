@@ -221,7 +221,7 @@ async def test_json_that_cannot_be_kept_is_a_fault_of_its_row(settings: Settings
             r"""(5, 'Five.', NULL, ARRAY['"\ud800"']::json[], NULL, NULL),"""
             r"""(6, 'Six.', NULL, NULL, '1e400', NULL), (7, 'Seven.', NULL, NULL, NULL, NULL)"""
         )
-    ended = await run(settings, source, "--user", "ann", "--dry-run" if dry_run else "--yes")
+    ended = await run(settings, source, "--user", "ann", "--undated", "--dry-run" if dry_run else "--yes")
     assert ended.code == 3, ended.err
     told = failures(settings.reverie_home)
     assert told.keys() == {"2", "3", "4", "5", "6"}

@@ -174,6 +174,9 @@ async def test_who_read_an_older_version_is_told(kept: Api, keeper: httpx.AsyncC
     assert "by the key 'test': read version 1" in problem["detail"]
     late = await keeper.put(PATH, json={"version": 7})
     assert (late.status_code, late.json()["version"]) == (409, 1)
+    ahead = await keeper.put(PATH, json={"version": 99})
+    assert (ahead.status_code, ahead.json()["version"]) == (409, 1)
+    assert ahead.json()["detail"] == "There is no version 99; the newest is 1."
     assert len((await keeper.get(f"{PATH}/history")).json()["items"]) == 1
 
 

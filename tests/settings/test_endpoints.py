@@ -205,6 +205,9 @@ async def test_what_an_operator_no_longer_allows_is_not_asked(
         assert found["ok"] is False
         assert "is at a private address, where an endpoint is asked only if AI_PRIVATE_ENDPOINTS" in found["detail"]
         assert talker.requests == []
+        assert (await shown(keeper))["problems"] == [
+            "language_model.url is at a private address, which is asked only with AI_PRIVATE_ENDPOINTS=allow."
+        ]
         answer = await keeper.post(f"{PATH}/restore", json={"version": 1})
         assert (answer.status_code, answer.json()["field"]) == (422, "language_model.url")
     # The environment's are the operator's own.

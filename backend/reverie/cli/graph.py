@@ -59,7 +59,9 @@ def draw(
     context: typer.Context,
     user: Annotated[str | None, typer.Option("--user", "-u", help="Whose memory it is.")] = None,
     around: Annotated[str | None, typer.Option(help="A trace's id or an entity's name.")] = None,
-    hops: Annotated[int, typer.Option(min=1, max=3, help="How many edges away from there it reaches.")] = 2,
+    hops: Annotated[
+        int | None, typer.Option(min=1, max=3, help="How many edges away from there it reaches, by default 2.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="How many nodes at most.")] = 100,
     types: Types = None,
     kinds: Annotated[str | None, typer.Option(help="Only nodes of these kinds, with commas between.")] = None,
@@ -82,6 +84,8 @@ def draw(
         return
     if user is None:
         raise Misused("--user says whose graph it is; see `reverie graph --help`.")
+    if hops is not None and around is None:
+        raise Misused("--hops says how far it reaches from --around: name a trace's id or an entity there.")
     chosen = written or _by_ending(out)
     given = {
         "user_id": user, "around": around, "hops": hops, "limit": limit, "types": types, "kinds": kinds
@@ -98,6 +102,8 @@ def draw(
         show(f"{_size(answer)} of {user} in {out}")
     if answer["more"]:
         remark(f"These are the strongest: --limit (now {limit}) and --around show others.", style="dim")
+    if around is None and kinds is None and all(node["kind"] != "entity" for node in answer["nodes"]):
+        remark("There are no entities yet: `reverie dream` finds them.", style="dim")
 
 
 def path(
@@ -122,6 +128,8 @@ def path(
         labels = {node["trace_id"]: one_line(node["label"] or "(cold)", 60) for node in found["nodes"]}
         show(*(_told(one, labels) for one in found["paths"]))
     if not found["paths"]:
+        if found["from"] == found["to"]:
+            raise Nothing("Both are the same.")
         raise Nothing(f"Nothing joins the two within {count(hops, 'edge')}.")
 
 
@@ -229,9 +237,18 @@ def rendered(answer: "Mapping[str, Any]", chosen: Format) -> str:
 
 
 def _by_ending(out: str) -> Format:
+    """The format that a file's name says; standard output says none.
+
+    Raises:
+        Misused: the name ends otherwise.
+    """
+    if out == "-":
+        return Format.svg
+    ending = Path(out).suffix
     with suppress(ValueError):
-        return Format(Path(out).suffix.removeprefix(".").lower())
-    return Format.svg
+        return Format(ending.removeprefix(".").lower())
+    ends = f"ends in {ending}" if ending else "has no ending"
+    raise Misused(f"--out {ends}: name one of {', '.join(f'.{one}' for one in Format)}, or say --format.")
 
 
 def _size(answer: "Mapping[str, Any]") -> str:

@@ -8,8 +8,8 @@ import typer
 from reverie.cli.client import connect
 from reverie.cli.exits import Nothing, Unavailable
 from reverie.cli.options import AsJson, Cursor, Key, Limit, Profile, Url, User, example
-from reverie.cli.output import remark, show, show_json, show_page, table
-from reverie.cli.text import count, moment, one_line
+from reverie.cli.output import on_one_line, remark, show, show_json, show_page, table
+from reverie.cli.text import count, moment
 
 UNREADABLE = "(in cold storage, which cannot be read at the moment)"
 PARTS = {"postgresql": "PostgreSQL", "redis": "Redis", "encoder": "Embedding model"}
@@ -39,14 +39,13 @@ def traces(
     with connect(url, key, profile) as client:
         page = client.get("/memory/traces", query)
     made = table("id", "when", "who", "kind", "what", whole=("id", "kind"))
-    made.columns[-1].no_wrap = True
     cells = [
         [
             one["trace_id"],
             moment(one["happened_at"]),
             one["speaker"] or one["role"],
             one["kind"],
-            one_line(one["content"] if one["content"] is not None else UNREADABLE),
+            on_one_line(one["content"] if one["content"] is not None else UNREADABLE),
         ]
         for one in page["items"]
     ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import typer
 
-from reverie.cli.text import plain
+from reverie.cli.text import one_line, plain
 
 if TYPE_CHECKING:
     import re
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 WIDTH = 120
 """Columns of an output that is no terminal, unless COLUMNS says otherwise."""
+
+LEAST = 8
+"""Signs that a column of a table keeps, as far as anything of it is shown."""
 
 
 def console(*, stderr: bool = False) -> "Console":
@@ -36,7 +39,8 @@ def show(*what: "RenderableType") -> None:
         if isinstance(one, str):
             out.print(plain(one), markup=False, soft_wrap=True)
         else:
-            out.print(one)
+            # What is whole runs over the edge of a narrow terminal, and is not cut off there.
+            out.print(one, crop=False)
 
 
 def show_json(value: object) -> None:
@@ -52,7 +56,7 @@ def remark(*sentences: str, style: str = "yellow") -> None:
 
 
 def table(*columns: str, right: Iterable[str] = (), whole: Iterable[str] = ()) -> "Table":
-    """An empty table; columns in ``right`` hold numbers, those in ``whole`` are never wrapped."""
+    """An empty table; columns in ``right`` hold numbers, those in ``whole`` are neither wrapped nor cut."""
     from rich import box
     from rich.table import Table
 
@@ -62,18 +66,30 @@ def table(*columns: str, right: Iterable[str] = (), whole: Iterable[str] = ()) -
             name,
             justify="right" if name in right else "left",
             no_wrap=name in whole,
-            overflow="fold" if name in whole else "ellipsis",
+            overflow="ellipsis",
         )
     return made
 
 
 def rows(made: "Table", items: Sequence[Sequence[Any]]) -> "Table":
     """Fills a table; strings are taken as they are, never as markup."""
+    from rich.cells import cell_len
     from rich.text import Text
 
     for item in items:
         made.add_row(*(cell if isinstance(cell, Text) else Text(plain("" if cell is None else cell)) for cell in item))
+    for column in made.columns:
+        lines = (line for cell in column.cells for line in str(cell).splitlines())
+        longest = max(map(cell_len, lines), default=0)
+        column.min_width = longest if column.no_wrap else min(longest, LEAST)
     return made
+
+
+def on_one_line(text: object) -> "Text":
+    """A cell that is cut where it does not fit, with a mark, instead of wrapped."""
+    from rich.text import Text
+
+    return Text(one_line(text), no_wrap=True, overflow="ellipsis")
 
 
 def show_page(page: Mapping[str, Any], made: "Table", cells: Sequence[Sequence[Any]], *, as_json: bool) -> None:

@@ -57,7 +57,7 @@ def page(
     elif found["items"]:
         _show(found, when)
     if not found["items"]:
-        raise Nothing(_nothing(user, topic, found))
+        raise Nothing(_nothing(user, topic, when, found))
 
 
 def _show(found: Mapping[str, Any], when: datetime | None) -> None:
@@ -106,7 +106,12 @@ def _styled(parts: Iterable[tuple[str, str]]) -> "Text":
     return Text.assemble(*parts)
 
 
-def _nothing(user: str, topic: str | None, found: Mapping[str, Any]) -> str:
+def _nothing(user: str, topic: str | None, when: datetime | None, found: Mapping[str, Any]) -> str:
+    if when is not None and not found["topics"]:
+        return (
+            f"Nothing was known of {user} as of {moment(when.isoformat())}; what was remembered later is seen without "
+            "--as-of."
+        )
     if topic is not None and found["topics"]:
         return f"Nothing of {topic} is known of {user}; there is {', '.join(found['topics'])}."
     return f"Nothing is known of {user}: no fact, and nothing that turns state."

@@ -117,9 +117,15 @@ def edges(
     query = {"user_id": user, "trace_id": trace and str(trace), "type": kind, "limit": limit, "cursor": cursor}
     with connect(url, key, profile) as client:
         page = client.get("/memory/edges", query)
-    made = table("from", "type", "to", "weight", "by", "since", right=("weight",), whole=("from", "type", "to"))
+    made = table("from, and to", "type", "weight", "by", "since", right=("weight",), whole=("from, and to", "type"))
     cells = [
-        [one["src"], one["type"], one["dst"], f"{one['weight']:.2f}", one["meta"].get("by", ""), moment(one["ts"])]
+        [
+            f"{one['src']}\n{one['dst']}",
+            one["type"],
+            f"{one['weight']:.2f}",
+            one["meta"].get("by", ""),
+            moment(one["ts"]),
+        ]
         for one in page["items"]
     ]
     if as_json or cells:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from reverie.cli.client import connect
-from reverie.cli.exits import Misused, Refused
+from reverie.cli.exits import Misused, Nothing, Refused
 from reverie.cli.options import AsJson, Cursor, Key, Limit, Profile, Url, example
 from reverie.cli.output import remark, rows, show, show_json, show_page, table
 from reverie.cli.text import count, moment
@@ -157,7 +157,10 @@ def history(
         for one in page["items"]
     ]  # fmt: skip
     made = table("version", "saved at", "by the key", "what it changed", "back to", right=("version",))
-    show_page(page, made, [[str(cell) if cell is not None else "" for cell in row] for row in cells], as_json=as_json)
+    if as_json or cells:
+        show_page(page, made, cells, as_json=as_json)
+    if not cells:
+        raise Nothing("Nothing was saved yet: the environment and the defaults are in force.")
 
 
 @ai.command("restore", epilog=example("reverie settings ai restore 3"))
@@ -168,7 +171,11 @@ def restore(
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Go back to an earlier version, saved as a new one."""
+    """Go back to an earlier version, saved as a new one.
+
+    What was before the first is no version: `reverie settings ai set` leaves a field to the environment by giving it
+    `environment`.
+    """
     with connect(url, key, profile) as client:
         newest = client.get(PATH)["version"]
         changed = client.post(f"{PATH}/restore", {"version": version, "newest": newest})

@@ -130,7 +130,7 @@ class EndpointModel:
             except TooLong:
                 raise _none(Reason.TOO_LARGE, "answered with too much", question.tokens) from None
             except Private:
-                raise _none(Reason.UNREACHABLE, PRIVATE) from None
+                raise _none(Reason.PRIVATE, PRIVATE) from None
             except ExchangeError:
                 raise _none(Reason.UNREACHABLE, "is not asked any more") from None
             except httpx.TransportError:

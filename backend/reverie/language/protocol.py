@@ -13,6 +13,7 @@ class Reason(StrEnum):
 
     LATE = "late"
     UNREACHABLE = "unreachable"
+    PRIVATE = "private address"
     KEY = "key refused"
     NOT_FOUND = "not found"
     BUSY = "busy"
@@ -44,6 +45,7 @@ class Reason(StrEnum):
 _SAYS: Final = {
     Reason.LATE: "did not answer in time",
     Reason.UNREACHABLE: "could not be reached",
+    Reason.PRIVATE: "was not asked: it is at a private address, and AI_PRIVATE_ENDPOINTS is not `allow` here",
     Reason.KEY: "did not take the key",
     Reason.NOT_FOUND: "is not there",
     Reason.BUSY: "had too much to do",

@@ -9,8 +9,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
+import httpx
 import structlog
 
+from reverie.core.addresses import PrivateAddress, looked_up, place_of
 from reverie.core.config import Settings
 from reverie.core.database import Database
 from reverie.core.errors import SettingsError, StartError
@@ -18,7 +20,7 @@ from reverie.embedding.endpoint import EndpointEmbedder
 from reverie.embedding.protocol import Embedder, EmbeddingError
 from reverie.embedding.registry import build_embedder, known_name, model_identity
 from reverie.settings import repository
-from reverie.settings.overlay import KEYS, SECTIONS, Version, faults, overlaid
+from reverie.settings.overlay import KEYS, SECTIONS, URLS, Section, Version, faults, overlaid
 from reverie.settings.repository import Active, Identity, Standing
 from reverie.settings.sealing import Sealing
 
@@ -28,6 +30,9 @@ ENVIRONMENT: Final = Version()
 
 EMBEDDING: Final = (*SECTIONS["embedding"].values(), KEYS["embedding"])
 """The settings of the embedding model."""
+
+LOOK_UP_SECONDS: Final = 3.0
+"""How long it is waited for what a host's name resolves to; the connection looks again."""
 
 
 @dataclass(slots=True)
@@ -75,7 +80,10 @@ async def choose(
         standing = await repository.standing(connection)
     active = standing.active
     found = InForce(base, base, standing.newest, active=active.id if active and standing.is_used else None)
-    found.faults = faults(base, standing.newest, sealing)
+    found.faults = faults(base, standing.newest, sealing) + [
+        f"{section}.url is at a private address, which is asked only with AI_PRIVATE_ENDPOINTS=allow."
+        for section in await private_endpoints(base, standing.newest, sealing)
+    ]
     candidates = _candidates(standing)
     for version in candidates:
         settings = overlaid(base, standing.newest.with_embedding_of(version), sealing)
@@ -89,6 +97,32 @@ async def choose(
             return found, embedder
     found.settings = overlaid(base, standing.newest.with_embedding_of(ENVIRONMENT), sealing)
     return found, None
+
+
+async def private_endpoints(base: Settings, version: Version, sealing: Sealing) -> list[Section]:
+    """The sections of a version whose endpoints are at private addresses, where no operator allows them.
+
+    A name that does not resolve in time counts as public: with every connection it is looked at again.
+    """
+    settings = overlaid(base, version, sealing)
+
+    async def is_private(section: Section, url: str) -> bool:
+        try:
+            async with asyncio.timeout(LOOK_UP_SECONDS):
+                await looked_up(*place_of(httpx.URL(url)))
+        except PrivateAddress:
+            return True
+        except (OSError, UnicodeError, TimeoutError):
+            log.info("endpoint not looked up", field=f"{section}.url")
+        return False
+
+    wanted = [
+        (section, url)
+        for section, name in URLS.items()
+        if (url := version.values.get(name)) and settings.public_only(name)
+    ]
+    found = await asyncio.gather(*(is_private(section, url) for section, url in wanted))
+    return [section for (section, _), private in zip(wanted, found, strict=True) if private]
 
 
 def _candidates(standing: Standing) -> list[Version]:

@@ -11,7 +11,6 @@ import structlog
 from reverie.auth.principal import Principal
 from reverie.auth.service import DEFAULT_SPACE
 from reverie.core import clock
-from reverie.core.addresses import PrivateAddress, looked_up, place_of
 from reverie.core.config import MAX_DIM, Settings
 from reverie.core.database import Database, ReadSession
 from reverie.core.errors import Forbidden, Invalid, NotFound, SettingsError
@@ -23,7 +22,7 @@ from reverie.embedding.reranking.registry import MS_MARCO
 from reverie.embedding.reranking.registry import choose as choose_reranker
 from reverie.operations import repository as operations
 from reverie.settings import probing, repository
-from reverie.settings.force import InForce
+from reverie.settings.force import InForce, private_endpoints
 from reverie.settings.overlay import (
     KEYS,
     SECTIONS,
@@ -73,9 +72,6 @@ if TYPE_CHECKING:
 REEMBED: Final = "reembed"
 """The kind of operation that brings a store over to the embedding model of the newest version."""
 
-LOOK_UP_SECONDS: Final = 3.0
-"""How long it is waited for what a host's name resolves to before it is saved; the connection looks again."""
-
 log = structlog.get_logger(__name__)
 
 Given = LanguageModelIn | EmbeddingIn | RerankerIn
@@ -122,6 +118,8 @@ class AiSettingsService:
         """
         async with self._database.reading(None) as session:
             before = await repository.newest(session)
+        if given.version > before.version:
+            raise Stale(f"There is no version {given.version}; the newest is {before.version}.", before.version)
         if given.version != before.version:
             raise Stale.after(before.version, before.saved_by_name)
         version = self._version(before, {"language_model": given.language_model, "embedding": given.embedding,
@@ -248,23 +246,12 @@ class AiSettingsService:
         Raises:
             Invalid: one is.
         """
-        settings = overlaid(self._base, version, self._sealing)
-        for section, name in URLS.items():
-            url = version.values.get(name)
-            if not url or not settings.public_only(name):
-                continue
-            try:
-                async with asyncio.timeout(LOOK_UP_SECONDS):
-                    await looked_up(*place_of(httpx.URL(url)))
-            except PrivateAddress:
-                raise Invalid(
-                    f"{section}.url takes an address of the public internet: this one is private, or its name resolves "
-                    "to one that is. An operator allows it by AI_PRIVATE_ENDPOINTS=allow.",
-                    field=f"{section}.url",
-                ) from None
-            except (OSError, UnicodeError, TimeoutError):
-                # What it resolves to is looked at again with every connection.
-                log.info("endpoint not looked up", field=f"{section}.url")
+        for section in await private_endpoints(self._base, version, self._sealing):
+            raise Invalid(
+                f"{section}.url takes an address of the public internet: this one is private, or its name resolves "
+                "to one that is. An operator allows it by AI_PRIVATE_ENDPOINTS=allow.",
+                field=f"{section}.url",
+            )
 
     async def _append(
         self, principal: Principal, before: Version, wanted: Version, claim: Claim | None = None

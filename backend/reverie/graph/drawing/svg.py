@@ -43,6 +43,9 @@ MARGIN: Final = 32.0
 HEAD: Final = 58.0
 FOOT: Final = 46.0
 LEAST_WIDTH: Final = 560.0
+LEGEND: Final = 11.5
+"""Size of what the legend says."""
+LEGEND_LINE: Final = 20.0
 LINE: Final = 1.22
 RELATION: Final = 10.5
 """Size of what is written along an edge."""
@@ -67,13 +70,15 @@ class _Placed(NamedTuple):
 
 def svg(picture: Picture) -> str:
     """The picture as an SVG document."""
-    placed, width, height = _placed(picture)
+    title, said = _title(picture), _counts(picture)
+    head = width_of(title, 17) + 24 + width_of(said, 12)
+    placed, width, height = _placed(picture, max(LEAST_WIDTH, 2 * MARGIN + head))
+    legend, deeper = _legend(picture, width, height)
+    height += deeper
     by_id = {one.node.id: one for one in placed}
     edges = sorted(picture.edges, key=lambda edge: (edge.stated, edge.weight))
     heaviest = {sort: max((e.weight for e in edges if _sort(e) == sort), default=1.0) or 1.0 for sort in SORTS}
     drawn = [_edge(edge, by_id, heaviest[_sort(edge)]) for edge in edges]
-    title = f"What is known of {shown(picture.user)}"
-    said = f"{len(picture.nodes)} nodes and {len(picture.edges)} edges" + (", the strongest" if picture.more else "")
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" class="reverie" viewBox="0 0 {width:.0f} {height:.0f}"'
@@ -96,15 +101,25 @@ def svg(picture: Picture) -> str:
             *(_node(one, picture) for one in placed),
             "</g>",
             "</g>",
-            *_legend(picture, width, height),
+            *legend,
             "</svg>",
             "",
         ]
     )
 
 
-def _placed(picture: Picture) -> tuple[list[_Placed], float, float]:
-    """The nodes in their places, and the size of the picture."""
+def _title(picture: Picture) -> str:
+    title = f"What is known of {shown(picture.user)}"
+    middle = [node.label for node in picture.nodes if node.id == picture.around]
+    return f"{title}, around {lines_of(middle[0], 24, 1)[0]}" if middle else title
+
+
+def _counts(picture: Picture) -> str:
+    return f"{len(picture.nodes)} nodes and {len(picture.edges)} edges" + (", the strongest" if picture.more else "")
+
+
+def _placed(picture: Picture, least: float = LEAST_WIDTH) -> tuple[list[_Placed], float, float]:
+    """The nodes in their places, and the size of the picture, which is at least so wide."""
     degree = dict.fromkeys((one.id for one in picture.nodes), 0)
     for edge in picture.edges:
         degree[edge.src] += 1
@@ -126,7 +141,7 @@ def _placed(picture: Picture) -> tuple[list[_Placed], float, float]:
     places = laid_out(boxes, pulls)
     spans = np.array([(box.width, box.height) for box in boxes]).reshape(-1, 2)
     far = (places + spans / 2).max(axis=0) if len(boxes) else np.zeros(2)
-    width = max(LEAST_WIDTH, float(far[0]) + 2 * MARGIN)
+    width = max(least, float(far[0]) + 2 * MARGIN)
     left = MARGIN + max(0.0, (width - 2 * MARGIN - float(far[0])) / 2)
     placed = [
         # The dot stands at the top of its box, the name below it.
@@ -268,26 +283,35 @@ def _dot(radius: float, *, round_: bool, x: float = 0.0, y: float = 0.0) -> str:
     )
 
 
-def _legend(picture: Picture, width: float, height: float) -> list[str]:
-    """What the colours mean, of what there is."""
+def _legend(picture: Picture, width: float, height: float) -> tuple[list[str], float]:
+    """What the colours mean, of what there is, and by how much its lines after the first make the picture deeper."""
     there = {node.sort: node.is_entity for node in picture.nodes}
     sorts = {_sort(edge) for edge in picture.edges}
-    y = height - 22
-    x = MARGIN
-    made = [
-        f'<g class="legend" font-size="11.5"><path class="rule" d="M{MARGIN:.0f} {y - 20:.0f}H{width - MARGIN:.0f}"/>'
+    marks = [
+        (f'<g class="{sort}">{_dot(5, round_=there[sort], x=5, y=-4)}</g>', 15.0, sort)
+        for sort in COLOURS
+        if sort in there
+    ] + [
+        (f'<path class="edge {sort}" d="M0 -4h22" stroke-width="2" fill="none"/>', 28.0, said)
+        for sort, (_, _, said) in SORTS.items()
+        if sort in sorts
     ]
-    for sort in COLOURS:
-        if sort in there:
-            made.append(f'<g class="{sort}">{_dot(5, round_=there[sort], x=x + 5, y=y - 4)}</g>')
-            made.append(f'<text class="faint" x="{x + 15:.0f}" y="{y:.0f}">{sort}</text>')
-            x += 15 + width_of(sort, 11.5) + 18
-    for sort, (_, _, said) in SORTS.items():
-        if sort in sorts:
-            made.append(f'<path class="edge {sort}" d="M{x:.0f} {y - 4:.0f}h22" stroke-width="2" fill="none"/>')
-            made.append(f'<text class="faint" x="{x + 28:.0f}" y="{y:.0f}">{xml(said)}</text>')
-            x += 28 + width_of(said, 11.5) + 18
-    return [*made, "</g>"]
+    x, first = MARGIN, height - 22
+    y = first
+    made = [
+        f'<g class="legend" font-size="{LEGEND:g}">'
+        f'<path class="rule" d="M{MARGIN:.0f} {first - 20:.0f}H{width - MARGIN:.0f}"/>'
+    ]
+    for mark, indent, said in marks:
+        wide = indent + width_of(said, LEGEND)
+        if x > MARGIN and x + wide > width - MARGIN:
+            x, y = MARGIN, y + LEGEND_LINE
+        made.append(
+            f'<g transform="translate({x:.0f} {y:.0f})">{mark}'
+            f'<text class="faint" x="{indent:.0f}">{xml(said)}</text></g>'
+        )
+        x += wide + 18
+    return [*made, "</g>"], y - first
 
 
 def _tip(sort: str) -> str:
