@@ -5,8 +5,8 @@ the former ones are closed when what began before has ended. Where they cannot b
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -173,6 +173,20 @@ class Counted:
             era.leave()
 
 
+async def cancelled(tasks: Collection["asyncio.Task[Any]"]) -> None:
+    """Cancels tasks until all of them have ended."""
+    left = {task for task in tasks if not task.done()}
+    while left:
+        # Again and again: Python 3.11 loses a cancellation that comes in the moment in which what is waited for comes.
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=1)
+    for task in tasks:
+        # Whoever has something to say of it has said it.
+        if not task.cancelled():
+            task.exception()
+
+
 def _complain(follower: "asyncio.Task[None]") -> None:
     if not follower.cancelled() and (error := follower.exception()) is not None:
         log.error("settings not followed any more", exc_info=error)
@@ -220,12 +234,8 @@ async def following(
     try:
         yield
     finally:
-        follower.cancel()
-        with suppress(asyncio.CancelledError):
-            await follower
+        await cancelled([follower])
         if leaving:
             await asyncio.wait(leaving, timeout=settings.reverie_grace_seconds)
-            for task in leaving:
-                task.cancel()
-            await asyncio.gather(*leaving, return_exceptions=True)
+            await cancelled(leaving)
         await held.stack.aclose()
