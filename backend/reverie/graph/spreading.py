@@ -26,7 +26,7 @@ NAMED: Final = 0.8
 BEAM: Final = 48
 """Nodes from which a further hop goes on, those of the greatest weight."""
 
-LOOKED: Final = 2000
+LOOKED: Final = 1000
 """Edges that a further hop looks at each way, spread over these nodes; at least :data:`LEAST` of each."""
 
 LEAST: Final = 16
@@ -149,7 +149,7 @@ async def around_both(
     return await backend.among(whose, list(near), types)
 
 
-NEAR: Final = 200
+NEAR: Final = 120
 """Traces that are looked at around each end of a path."""
 
 

@@ -45,8 +45,8 @@ has, and its reciprocal rank."""
 
 CHOSEN_BY: Final[Mapping[str, float]] = {"importance": 0.5, "talk": 0.175}
 """What counts beside the first score (standardised) when candidates are chosen: evidence that is neither like the
-question nor has its words stands in a conversation that is, and matters. Of what no arm listed among its hundred this
-brings a half (LoCoMo, questions over several conversations)."""
+question nor has its words often stands in a conversation that is, and matters. Found for questions over several
+conversations (LoCoMo); a third less of both finds as many."""
 
 Column = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
