@@ -38,6 +38,7 @@ async def stored(settings: Settings) -> int:
     return int(number)
 
 
+@pytest.mark.timeout(900)
 async def test_fifty_thousand_episodes_killed_twice_on_the_way(
     settings: Settings, source: str, long: bool, figure: "Figure", embedder: Embedder
 ) -> None:
