@@ -26,7 +26,7 @@ from reverie.core.metrics import Metrics
 from reverie.core.outages import PASSING
 from reverie.core.queue import HEARTBEAT, HEARTBEAT_SECONDS, QUEUE, RUN_OPERATION, arq_redis, deserialize, serialize
 from reverie.core.telemetry import configure_logging, reason
-from reverie.following import Held, opened, successor
+from reverie.following import Held, cancelled, opened, successor
 from reverie.graph.neo4j import MirrorTrouble
 from reverie.recall.lexical import count_due
 from reverie.runtime import Runtime
@@ -173,9 +173,9 @@ async def _ended(following: "asyncio.Task[Held]") -> Held | None:
     """What comes after the parts that have ended, if that was why; else nothing of it is left open."""
     if following.done() and not following.cancelled() and following.exception() is None:
         return following.result()
-    following.cancel()
+    await cancelled([following])
     with suppress(asyncio.CancelledError):
-        late = await following
+        late = following.result()
         await late.stack.aclose()
     return None
 
