@@ -35,7 +35,6 @@ from reverie.recall.ranking import reranked_rows, shortlist
 from reverie.recall.recipes import RECIPES, RecipeName
 from reverie.recall.rerank import passages, rerank
 from reverie.recall.schemas import RecallQuery
-from reverie.recall.strengths import nights_of, told
 from reverie.recall.times import spans_for
 from reverie.recall.types import Arm, Key, Question, Scored, trace_of
 from reverie.runtime import open_runtime
@@ -257,10 +256,10 @@ async def _search(
     recall: RecallService, principal: Principal, user: str, case: Case, recipe: RecipeName, *, nights: bool = False
 ) -> Searched:  # fmt: skip
     query = RecallQuery(user_id=[user], q=case.text, recipe=recipe, tiers=["hot", "warm"], **case.more)
-    question, arms, found, _, sheets = await recall.gather(principal, query, Stopwatch(), nights=nights)
+    question, arms, found, _, _, night = await recall.gather(principal, query, Stopwatch(), nights=nights)
     if failed := [arm.name for arm in arms.values() if arm.failed and arm.name != FOCUS]:
         raise CannotMeasure(f"Recall was degraded: {', '.join(failed)} failed.")
-    return Searched(question, arms, found, told(nights_of(sheets, query.at), arms))
+    return Searched(question, arms, found, night)
 
 
 def _told(case: Case, searched: Searched, ids: Mapping[UUID, str], recipe: RecipeName) -> Gathered | None:

@@ -121,6 +121,18 @@ def test_a_night_and_its_report_in_the_morning(cli: "Cli", dreaming: "Cli", serv
     assert "There are more: --cursor" in listed.stderr
 
 
+def test_forgetting_says_what_was_made_of_it(cli: "Cli", dreaming: "Cli", service: Service, user: str) -> None:
+    remember(service, user, talk())
+    assert dreaming("--user", user).exit_code == 0
+    turns = json.loads(cli("traces", "--user", user, "--kind", "turn", "--json").stdout)["items"]
+    forget = ("forget", "--user", user, "--trace", turns[0]["trace_id"])
+    counts = json.loads(cli(*forget, "--dry-run", "--json").stdout)["counts"]
+    assert counts["traces"] > 1
+    begins = f"{counts['traces']} traces ({counts['traces'] - 1} of them made of what was named, "
+    assert cli(*forget, "--dry-run").stdout.startswith(f"Would forget {begins}")
+    assert cli(*forget, "--yes").stdout.startswith(f"Forgot {begins}")
+
+
 def test_a_run_is_taken_back(
     cli: "Cli", dreaming: "Cli", service: Service, user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -204,7 +204,7 @@ def test_an_answer_that_is_none_is_refused(
 
 def test_what_is_not_packed_as_it_says_is_no_answer(endpoint: EndpointEmbedder, stand_in: StandIn) -> None:
     stand_in.play(*[says(200, b"no gzip", Content_Encoding="gzip")] * 2)
-    with pytest.raises(EmbeddingError, match="cannot be reached"):
+    with pytest.raises(EmbeddingError, match="did not keep to HTTP"):
         endpoint.encode_questions(["a"])
 
 
@@ -256,7 +256,8 @@ def test_a_dead_endpoint_is_told() -> None:
         with pytest.raises(EmbeddingError) as caught:
             embedder.encode_questions(["text"])
         embedder.close()
-    assert caught.value.detail == "The embedding endpoint cannot be reached; check EMBEDDING_URL."
+    said = "The embedding endpoint cannot be reached: nothing listens there; check EMBEDDING_URL."
+    assert caught.value.detail == said
 
 
 def test_closing_ends_the_wait_between_attempts(stand_in: StandIn) -> None:

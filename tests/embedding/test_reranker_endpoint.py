@@ -204,7 +204,7 @@ def test_a_dead_endpoint_is_told() -> None:
         with pytest.raises(RerankError) as caught:
             reranker.score("q", ["text"])
         reranker.close()
-    assert caught.value.detail == "The rerank endpoint cannot be reached; check RERANK_URL."
+    assert caught.value.detail == "The rerank endpoint cannot be reached: nothing listens there; check RERANK_URL."
 
 
 def test_an_endpoint_that_has_closed_its_connection_is_asked_again(judge: StandIn) -> None:

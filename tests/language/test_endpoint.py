@@ -213,7 +213,8 @@ async def test_a_dead_endpoint_is_told() -> None:
         with pytest.raises(LanguageModelError) as caught:
             await model.ask(ABOUT)
         await model.close()
-    assert caught.value.detail == "The language model's endpoint cannot be reached; check LANGUAGE_MODEL_URL."
+    said = "The language model's endpoint cannot be reached: nothing listens there; check LANGUAGE_MODEL_URL."
+    assert caught.value.detail == said
 
 
 async def test_a_private_address_that_nobody_allows_is_told(stand_in: StandIn) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from tests.conftest import Api, serving
 from tests.embedding import standin as vectors
 from tests.language import standin as chat
@@ -85,6 +86,8 @@ async def test_a_fault_that_nobody_expects_does_not_end_the_following(
 
     with monkeypatch.context() as patched:
         patched.setattr("reverie.following.opened", fails)
+        # Its own keeps the level that the process had when it wrote for the first time.
+        patched.setattr("reverie.following.log", structlog.get_logger("reverie.following"))
         await save(keeper, language_model={"max_tokens_per_night": 1})
         found = await until_shown(keeper, lambda found: bool(found["problems"]))
         assert found["problems"] == [

@@ -111,7 +111,7 @@ async def test_models_that_answer_are_said_to(
 async def test_one_that_cannot_be_reached(kept: Api, keeper: httpx.AsyncClient) -> None:
     one = await tried(keeper, "embedding", url="http://127.0.0.1:9/v1", model="m")
     assert (one["ok"], one["dim"]) == (False, None)
-    assert one["detail"] == "The embedding endpoint cannot be reached; check embedding.url."
+    assert one["detail"] == "The embedding endpoint cannot be reached: nothing listens there; check embedding.url."
 
 
 async def test_one_that_lies_about_its_dimension(

@@ -2,6 +2,7 @@
 
 import sys
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
@@ -64,12 +65,12 @@ def forget(
     body = {"user_id": user, "scope": scope, "reason": reason}
     with connect(url, key, profile) as client:
         if not (dry_run or yes):
-            _ask(client, body, user)
+            _ask(client, body, user, trace)
         answer = client.post("/memory/forget", body | {"dry_run": dry_run})
     if as_json:
         show_json(answer)
     elif answer["counts"]["traces"]:
-        show(f"{'Would forget' if dry_run else 'Forgot'} {_counted(answer['counts'])} of {user}.")
+        show(f"{'Would forget' if dry_run else 'Forgot'} {_counted(answer['counts'], trace)} of {user}.")
         if dry_run:
             show(*answer["trace_ids"])
         if answer["receipt_id"]:
@@ -81,16 +82,20 @@ def forget(
         raise Nothing(f"There was nothing of {user} to forget.")
 
 
-def _ask(client: Client, body: dict[str, Any], user: str) -> None:
+def _ask(client: Client, body: dict[str, Any], user: str, named: list[UUID] | None) -> None:
     """Shows what would go, and ends the command unless it shall."""
     if not sys.stdin.isatty():
         raise Misused("Nobody is there to be asked: add --yes to forget, or --dry-run to count.")
     counts = client.post("/memory/forget", body | {"dry_run": True})["counts"]
     if not counts["traces"]:
         raise Nothing(f"There was nothing of {user} to forget.")
-    typer.confirm(f"Forget {_counted(counts)} of {user}, for good?", abort=True, err=True)
+    typer.confirm(f"Forget {_counted(counts, named)} of {user}, for good?", abort=True, err=True)
 
 
-def _counted(counts: dict[str, int]) -> str:
-    parts = [count(counts["traces"], "trace"), count(counts["vectors"], "vector"), count(counts["edges"], "link")]
-    return f"{parts[0]} ({', '.join(parts[1:])})"
+def _counted(counts: dict[str, int], named: list[UUID] | None) -> str:
+    """What goes, in words; and where traces are named by their ids, how many were made of them: nobody named those."""
+    parts = [count(counts["vectors"], "vector"), count(counts["edges"], "link")]
+    derived = counts["traces"] - len(set(named)) if named else 0
+    if derived > 0:
+        parts.insert(0, f"{derived:,} of them made of what was named")
+    return f"{count(counts['traces'], 'trace')} ({', '.join(parts)})"

@@ -1,6 +1,8 @@
 """Questions to a model behind an HTTP endpoint: JSON there, bytes back, bounded in time and size."""
 
 import asyncio
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -201,6 +203,33 @@ def other_answer(status: int, body: bytes) -> str | None:
     if status == HTTPStatus.OK and body.lstrip()[:1] == b"<":
         return "with a page for people (HTML) instead of JSON"
     return None
+
+
+def unreached(error: httpx.TransportError) -> str:
+    """Why an endpoint did not answer, in words after its name. Neither its address nor its user is in them."""
+    for cause in _causes(error):
+        if isinstance(cause, socket.gaierror):
+            return "cannot be reached: nobody here knows the name of its host"
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return "cannot be reached: its certificate is not trusted here, or is that of another host"
+        if isinstance(cause, ssl.SSLError):
+            return "cannot be reached: it does not speak TLS as it should, or is behind http:// instead of https://"
+        if isinstance(cause, ConnectionRefusedError):
+            return "cannot be reached: nothing listens there"
+    if isinstance(error, httpx.RemoteProtocolError):
+        return "broke off, or did not keep to HTTP"
+    return "cannot be reached"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that led to it, the nearest first; of several addresses that were tried, each."""
+    yield error
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _causes(one)
+    cause = error.__cause__ or error.__context__
+    if cause is not None:
+        yield from _causes(cause)
 
 
 def _without_user(url: httpx.URL) -> httpx.URL:

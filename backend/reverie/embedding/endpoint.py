@@ -24,6 +24,7 @@ from reverie.core.exchange import (
     TooSlow,
     endpoint_url,
     other_answer,
+    unreached,
 )
 from reverie.embedding.fit import fit
 from reverie.embedding.prefixes import prefixes_of
@@ -153,9 +154,9 @@ class EndpointEmbedder:
                 raise EmbeddingError(f"The embedding endpoint {PRIVATE}.") from None
             except ExchangeError:
                 raise EmbeddingError("The embedder is closed.") from None
-            except httpx.TransportError:
+            except httpx.TransportError as error:
                 if last or not self._exchange.pause(wait, deadline):
-                    raise EmbeddingError("The embedding endpoint cannot be reached; check EMBEDDING_URL.") from None
+                    raise EmbeddingError(f"The embedding endpoint {unreached(error)}; check EMBEDDING_URL.") from None
                 continue
             worth_while = status in _RETRIED or status >= HTTPStatus.INTERNAL_SERVER_ERROR
             wait = max(wait, _seconds(headers.get("Retry-After")))

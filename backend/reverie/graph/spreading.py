@@ -96,13 +96,14 @@ async def spread(
 
 def crowded(links: Iterable[Link], frontier: Collection[UUID], most: int) -> bool:
     """Whether one of a frontier has more than ``most`` edges one way, mentions of it apart. Pure."""
-    given = set(frontier)
-    many = Counter[tuple[UUID, str]]()
     # An edge between two of them was found from both of its ends.
-    for link in set(links):
-        many[link.src, "from"] += link.src in given
-        many[link.dst, "mentions" if link.type == "mentions" else "to"] += link.dst in given
-    return max(many.values(), default=0) > most
+    once = set(links)
+    each_way = (
+        Counter(link.src for link in once),
+        Counter(link.dst for link in once if link.type == "mentions"),
+        Counter(link.dst for link in once if link.type != "mentions"),
+    )
+    return any(many[one] > most for many in each_way for one in frontier)
 
 
 def passed(
@@ -111,18 +112,18 @@ def passed(
     """The other ends of edges of a frontier with what reaches them, each by its best edge. Pure."""
     many = Counter(link.dst for link in links if link.type == "mentions")
     best: dict[UUID, float] = {}
-    given = set(frontier)
+    given = {one: weights[one] for one in frontier}
     for link in links:
-        for one in {link.src, link.dst} & given:
-            if link.type == "mentions" and one == link.src:
-                weight = weights[one] * NAMED
-            elif link.type == "mentions":
-                weight = weights[one] * strength(link) / (1 + math.log(many[one]))
+        worth, mentions = strength(link), link.type == "mentions"
+        for one, other in ((link.src, link.dst), (link.dst, link.src)):
+            weight = given.get(one)
+            if weight is None or other == one:
+                continue
+            if mentions:
+                weight *= NAMED if one is link.src else worth / (1 + math.log(many[one]))
             else:
-                weight = weights[one] * strength(link)
-            other = link.other(one)
-            if other != one:
-                best[other] = max(best.get(other, 0.0), weight)
+                weight *= worth
+            best[other] = max(best.get(other, 0.0), weight)
     yield from best.items()
 
 

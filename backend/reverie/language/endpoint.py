@@ -24,6 +24,7 @@ from reverie.core.exchange import (
     TooSlow,
     endpoint_url,
     other_answer,
+    unreached,
 )
 from reverie.language.protocol import Answer, LanguageModel, LanguageModelError, Question, Reason, estimated
 
@@ -133,9 +134,9 @@ class EndpointModel:
                 raise _none(Reason.PRIVATE, PRIVATE) from None
             except ExchangeError:
                 raise _none(Reason.UNREACHABLE, "is not asked any more") from None
-            except httpx.TransportError:
+            except httpx.TransportError as error:
                 if attempt == _ATTEMPTS or not await _pause(wait, deadline):
-                    raise _none(Reason.UNREACHABLE, "cannot be reached; check LANGUAGE_MODEL_URL") from None
+                    raise _none(Reason.UNREACHABLE, f"{unreached(error)}; check LANGUAGE_MODEL_URL") from None
                 continue
             worth_while = status in _RETRIED or status >= HTTPStatus.INTERNAL_SERVER_ERROR
             wait = max(wait, _seconds(headers.get("Retry-After")))

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from reverie.auth.principal import Principal
@@ -35,7 +35,7 @@ from reverie.recall.filters import jsonpath
 from reverie.recall.fold import said_once
 from reverie.recall.held import Shelf
 from reverie.recall.indexes import Indexes
-from reverie.recall.night import Told, enough
+from reverie.recall.night import Night, Told, enough
 from reverie.recall.pool import Pool, best, pool
 from reverie.recall.ranges import within_tiers
 from reverie.recall.ranker import Ranker
@@ -60,6 +60,10 @@ SPARE: Final = 4
 """Results that are read beyond those wanted, in place of such as only repeat another."""
 
 
+Known: TypeAlias = tuple[Sheets, dict[bytes, Night]]
+"""The sheets of users, and what nights have made of them as of the moment that is asked about."""
+
+
 class Chosen(NamedTuple):
     """A result: its score, its row, and the traces that only repeat it."""
 
@@ -69,14 +73,15 @@ class Chosen(NamedTuple):
 
 
 class Gathered(NamedTuple):
-    """All candidates of a question, before they are weighed; how those were reached that edges lead to; and the sheets
-    of the users."""
+    """All candidates of a question, before they are weighed; how those were reached that edges lead to; the sheets of
+    the users; and what the summaries of their nights say to it."""
 
     question: Question
     arms: dict[str, Arm]
     pool: Pool
     reached: dict[Key, Reached]
     sheets: Sheets
+    night: Told | None
 
 
 class Stopwatch:
@@ -142,9 +147,8 @@ class RecallService:
             self._count(asked, space_id, names, known)
             return known | {"took_ms": watch.total()}
         looking = Looking(self._database, list(names))
-        question, arms, found, reached, sheets = await self.gather(principal, asked, watch, looking)
+        question, arms, found, reached, sheets, night = await self.gather(principal, asked, watch, looking)
         strengths = Strengths(sheets, (asked.at or full_hour(question.now)).timestamp())
-        night = told(nights_of(sheets, asked.at), arms) if RECIPES[asked.recipe].fused else None
         chosen, links, degraded = await self._chosen(space_id, asked, question, arms, found, strengths, night, watch)
         self._metrics.recall(watch.laps)
         answer = {
@@ -278,25 +282,26 @@ class RecallService:
         """
         space_id = principal.space_id
         user_ids = [user_uuid(space_id, name) for name in asked.user_id]
-        bringing = asyncio.create_task(self.sheets(principal, user_ids) if nights else _nothing())
+        bringing = asyncio.create_task(self._known(principal, user_ids, asked.at) if nights else _nothing())
         try:
             question, arms, found, reached = await self._gather(
                 principal, asked, user_ids, watch, reads or self._database, bringing
             )
-            return Gathered(question, arms, found, reached, await bringing)
+            sheets, made = await bringing
+            return Gathered(question, arms, found, reached, sheets, told(made, arms))
         finally:
             bringing.cancel()
 
     async def _gather(
         self, principal: Principal, asked: RecallQuery, user_ids: list[UUID], watch: Stopwatch, reads: Reads,
-        bringing: asyncio.Task[Sheets],
+        bringing: asyncio.Task[Known],
     ) -> tuple[Question, dict[str, Arm], Pool, dict[Key, Reached]]:  # fmt: skip
         space_id = principal.space_id
 
         async def dreamt() -> bool:
             if not bringing.done():
                 await asyncio.wait([bringing], timeout=SHEETS_WITHIN)
-            return bringing.done() and enough(nights_of(bringing.result(), asked.at))
+            return bringing.done() and enough(bringing.result()[1])
 
         question = await self._question(reads, space_id, user_ids, asked)
         watch.lap("question")
@@ -335,6 +340,10 @@ class RecallService:
             if kept is None
             else kept
         )
+
+    async def _known(self, principal: Principal, user_ids: Sequence[UUID], at: datetime | None) -> Known:
+        sheets = await self.sheets(principal, user_ids)
+        return sheets, nights_of(sheets, at)
 
     async def _question(self, reads: Reads, space_id: UUID, user_ids: list[UUID], asked: RecallQuery) -> Question:
         vector = None
@@ -405,8 +414,8 @@ class RecallService:
         return None if scores is None else {one.key: score for one, score in zip(traces, scores, strict=True)}
 
 
-async def _nothing() -> Sheets:
-    return {}
+async def _nothing() -> Known:
+    return {}, {}
 
 
 def _has_cold(arms: Mapping[str, Arm]) -> bool:

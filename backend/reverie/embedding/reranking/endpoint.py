@@ -25,6 +25,7 @@ from reverie.core.exchange import (
     TooSlow,
     endpoint_url,
     other_answer,
+    unreached,
 )
 from reverie.embedding.protocol import FloatArray, Limits
 from reverie.embedding.reranking.protocol import RerankError
@@ -153,10 +154,10 @@ class EndpointReranker:
                 raise RerankError(f"The rerank endpoint {PRIVATE}.") from None
             except ExchangeError:
                 raise RerankError("The reranker is closed.") from None
-            except httpx.TransportError:
+            except httpx.TransportError as error:
                 # A connection that was kept may have been closed at the other end just now.
                 if not again:
-                    raise RerankError("The rerank endpoint cannot be reached; check RERANK_URL.") from None
+                    raise RerankError(f"The rerank endpoint {unreached(error)}; check RERANK_URL.") from None
             else:
                 return status, answer
         raise AssertionError("the second attempt returns or raises")
