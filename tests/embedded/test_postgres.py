@@ -1,3 +1,4 @@
+import asyncio
 import os
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 from tests.embedded.helpers import alive, place_in
 
 from reverie.core.errors import StartError
-from reverie.embedded.account import Place
+from reverie.embedded.account import Place, acting
 from reverie.embedded.postgres import OWNER, SUPERUSER, Postgres, socket_folder
 
 
@@ -49,13 +50,18 @@ async def test_recovers_from_a_crash_whose_pid_is_now_anothers(open_folder: Path
     pid_file = postgres.data / "postmaster.pid"
     os.kill(int(pid_file.read_text().split()[0]), 9)
     assert await postgres.wait() == -9
-    lines = pid_file.read_text().splitlines()
-    pid_file.write_text("\n".join([str(os.getppid()), *lines[1:]]) + "\n")
+    (lock_file,) = place.folder.rglob(".s.PGSQL.*.lock")
+    # Of the same account: PostgreSQL takes no notice of those of others.
+    other = await asyncio.create_subprocess_exec("sleep", "60", **acting(place.account))
+    for file in (pid_file, lock_file):
+        file.write_text("\n".join([str(other.pid), *file.read_text().splitlines()[1:]]) + "\n")
     try:
         await postgres.start()
         async with await psycopg.AsyncConnection.connect(postgres.url()) as connection:
             assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
     finally:
+        other.kill()
+        await other.wait()
         await postgres.stop()
     assert "database system was not properly shut down" in (place.log / "postgres.log").read_text()
 

@@ -135,8 +135,10 @@ class Postgres:
         """Makes way: ends what a killed supervisor left, removes what a killed first start left."""
         await end_lingering(self.data, Signals.SIGINT)
         if sys.platform == "linux":
-            # Nobody works here, and the process that a crash left in this file may by now be another program's.
+            # Nobody works here, and the process that a crash left in these files may by now be another program's.
             (self.data / "postmaster.pid").unlink(missing_ok=True)
+            if self._socket is not None:
+                (self._socket / f".s.PGSQL.{_PORT}.lock").unlink(missing_ok=True)
         for leftover in ("postgres.new", "password"):
             _remove(self._place.folder / leftover)
         self._place.subfolder("run")
