@@ -128,7 +128,7 @@ def test_forgetting_says_what_was_made_of_it(cli: "Cli", dreaming: "Cli", servic
     forget = ("forget", "--user", user, "--trace", turns[0]["trace_id"])
     counts = json.loads(cli(*forget, "--dry-run", "--json").stdout)["counts"]
     assert counts["traces"] > 1
-    begins = f"{counts['traces']} traces ({counts['traces'] - 1} of them made of what was named, "
+    begins = f"{counts['traces']} traces ({counts['traces'] - 1} of them made of the one named, "
     assert cli(*forget, "--dry-run").stdout.startswith(f"Would forget {begins}")
     assert cli(*forget, "--yes").stdout.startswith(f"Forgot {begins}")
 

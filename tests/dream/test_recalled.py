@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import numpy as np
@@ -18,11 +19,13 @@ from reverie.core.database import Connection
 from reverie.core.ids import user_uuid
 from reverie.recall import pipeline
 from reverie.recall.cache import SECONDS
+from reverie.recall.cold import COLD, Cold, Searched
 from reverie.recall.night import FEWEST, Night
 from reverie.recall.pipeline import Stopwatch
 from reverie.recall.recipes import RECIPES
 from reverie.recall.schemas import RecallIn
 from reverie.recall.strengths import Desk, Sheets, nights_of, told
+from reverie.recall.types import Arm, Found, key_of, user_of
 from reverie.runtime import Runtime
 
 TALKS = FEWEST
@@ -95,13 +98,13 @@ async def test_the_words_of_a_question_are_those_of_summaries(
     await dream(runtime, owner)
     await night_of(runtime, principal)
     query = RecallIn(user_id=["ann"], q="Which tulip survived the greenhouse?", tiers=["hot"])
-    _, arms, found, _, sheets = await runtime.recall.gather(principal, query, Stopwatch())
-    answer = told(nights_of(sheets, None), arms)
+    gathered = await runtime.recall.gather(principal, query, Stopwatch())
+    rows, answer = gathered.pool.rows, gathered.night
     assert answer is not None
-    matrix = answer.matrix(found.rows, np.zeros(len(found.rows), dtype=np.bool_))
+    matrix = answer.matrix(rows, np.zeros(len(rows), dtype=np.bool_))
     assert matrix is not None
     assert (matrix[:, 4] > 0).all()
-    assert told(nights_of(sheets, before), arms) is None
+    assert told(nights_of(gathered.sheets, before), gathered.arms) is None
 
 
 async def test_whom_nights_tell_of_is_looked_through_more_widely(
@@ -113,8 +116,8 @@ async def test_whom_nights_tell_of_is_looked_through_more_widely(
     query = RecallIn(user_id=["ann"], q="Which tulip survived the greenhouse?", k=3, tiers=["hot"])
 
     async def looked_through(**more: Any) -> int:
-        _, arms, _, _, _ = await runtime.recall.gather(principal, query, Stopwatch(), **more)
-        return len(arms["semantic"].scores)
+        gathered = await runtime.recall.gather(principal, query, Stopwatch(), **more)
+        return len(gathered.arms["semantic"].scores)
 
     assert await looked_through() == 3
     await dream(runtime, owner)
@@ -130,6 +133,89 @@ async def test_whom_nights_tell_of_is_looked_through_more_widely(
 
     monkeypatch.setattr(Desk, "bring", late)
     assert await looked_through() == 3
+
+
+async def test_whom_nights_tell_too_little_of_is_looked_through_as_before(
+    remember: Remember, owner: Connection, runtime: Runtime, principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = replace(RECIPES["balanced"], depth=3, night_depth=7)
+    monkeypatch.setattr(pipeline, "RECIPES", {**RECIPES, "balanced": narrow})
+    await nights(remember)
+    await dream(runtime, owner)
+    assert await night_of(runtime, principal) is not None
+    question = "Which tulip survived the greenhouse?"
+    # Of the day that has begun there is no summary yet.
+    await remember("ann", *({"content": f"{question} Tulip {n} survived the greenhouse."} for n in range(7)))
+    query = RecallIn(user_id=["ann"], q=question, k=3, tiers=["hot"])
+    gathered = await runtime.recall.gather(principal, query, Stopwatch())
+    assert gathered.night is not None
+    assert not gathered.night.of(gathered.pool.rows)
+    assert len(gathered.arms["semantic"].scores) == len(gathered.arms["semantic"].candidates) == 3
+
+
+async def test_what_is_cold_makes_nobody_look_less_widely(
+    remember: Remember, owner: Connection, runtime: Runtime, principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = replace(RECIPES["balanced"], depth=3, night_depth=7)
+    monkeypatch.setattr(pipeline, "RECIPES", {**RECIPES, "balanced": narrow})
+    await nights(remember)
+    await dream(runtime, owner)
+    assert await night_of(runtime, principal) is not None
+    warm = RecallIn(user_id=["ann"], q="Which tulip survived the greenhouse?", k=3, tiers=["hot"])
+    found = (await runtime.recall.gather(principal, warm, Stopwatch())).arms["semantic"].candidates
+    key, one = next(iter(found.items()))
+    old = key_of(user_of(key), UUID(int=1))
+
+    async def search(*_: Any, **__: Any) -> Searched:
+        return Searched(Arm(COLD), semantic=Found({old: 2.0}, {old: one._replace(key=old)}))
+
+    monkeypatch.setattr(Cold, "search", search)
+    gathered = await runtime.recall.gather(principal, warm.model_copy(update={"tiers": ["hot", "cold"]}), Stopwatch())
+    assert len(gathered.arms["semantic"].scores) == 7
+    assert old in gathered.arms["semantic"].scores
+
+
+async def test_without_a_ranker_of_the_night_nobody_looks_more_widely(
+    remember: Remember, owner: Connection, runtime: Runtime, api: Api, caller: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    narrow = replace(RECIPES["balanced"], depth=3, night_depth=7)
+    monkeypatch.setattr(pipeline, "RECIPES", {**RECIPES, "balanced": narrow})
+    await nights(remember)
+    await dream(runtime, owner)
+    recall = api.app.state.recall
+    for rankers, wide in ((recall._rankers, 7), ({}, 3)):
+        monkeypatch.setattr(recall, "_rankers", rankers)
+        for _ in range(2):
+            answer = await explained(caller, "ann", "Which tulip survived the greenhouse?", k=3, tiers=["hot"])
+        assert answer["explain"]["arms"]["semantic"]["candidates"] == wide
+
+
+async def test_who_looks_no_more_widely_waits_for_no_night(
+    remember: Remember, runtime: Runtime, principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await nights(remember, count=1)
+    query = RecallIn(user_id=["ann"], q="Which tulip survived the greenhouse?", recipe="fast", tiers=["hot"])
+    late, waited = asyncio.Event(), list[float]()
+    wait = asyncio.wait
+    bring = Desk.bring
+
+    async def slow(*given: Any) -> Sheets:
+        await late.wait()
+        return await bring(*given)
+
+    async def noted(*given: Any, **more: Any) -> Any:
+        waited.append(more.get("timeout", 0))
+        return await wait(*given, **more)
+
+    monkeypatch.setattr(Desk, "bring", slow)
+    monkeypatch.setattr(asyncio, "wait", noted)
+    runtime.recall.forget(user_uuid(principal.space_id, "ann"), [])
+    asking = asyncio.create_task(runtime.recall.gather(principal, query, Stopwatch()))
+    await asyncio.sleep(0.2)
+    late.set()
+    assert len((await asking).arms["semantic"].scores) > 0
+    assert pipeline.SHEETS_WITHIN not in waited
 
 
 async def test_recall_ranks_by_nights_once_they_were_dreamt(

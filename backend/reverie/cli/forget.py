@@ -93,9 +93,10 @@ def _ask(client: Client, body: dict[str, Any], user: str, named: list[UUID] | No
 
 
 def _counted(counts: dict[str, int], named: list[UUID] | None) -> str:
-    """What goes, in words; and where traces are named by their ids, how many were made of them: nobody named those."""
+    """What goes, in words; and where one trace is named by its id, how many were made of it: nobody named those."""
     parts = [count(counts["vectors"], "vector"), count(counts["edges"], "link")]
-    derived = counts["traces"] - len(set(named)) if named else 0
+    # Of several, those named may have been forgotten already; the one is there, or nothing is forgotten.
+    derived = counts["traces"] - 1 if named is not None and len(named) == 1 else 0
     if derived > 0:
-        parts.insert(0, f"{derived:,} of them made of what was named")
+        parts.insert(0, f"{derived:,} of them made of the one named")
     return f"{count(counts['traces'], 'trace')} ({', '.join(parts)})"

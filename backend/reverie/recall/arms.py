@@ -76,10 +76,13 @@ class Arms:
         Raises:
             Unavailable: no arm could answer.
         """
-        depth = max(recipe.depth, question.k)
+        depth = reached = max(recipe.depth, question.k)
 
         async def reach() -> int:
-            return max(depth, recipe.night_depth) if recipe.fused and await dreamt() else depth
+            nonlocal reached
+            if recipe.fused and recipe.night_depth > depth and await dreamt():
+                reached = recipe.night_depth
+            return reached
 
         searches: list[Awaitable[list[Arm]]] = []
         vector: asyncio.Future[FloatArray | None] | None = None
@@ -97,7 +100,8 @@ class Arms:
                 self._cold.search(self._database, space_id, question, depth, vector, words=recipe.lexical),
             )
             arms = {arm.name: arm for found in several for arm in found}
-            arms = await self._with_cold(space_id, question, arms, cold, depth, dated=recipe.fused)
+            depths = {SEMANTIC: reached, LEXICAL: depth}
+            arms = await self._with_cold(space_id, question, arms, cold, depths, dated=recipe.fused)
         for arm in arms.values():
             if arm.failed:
                 self._metrics.arm_failed(arm.name)
@@ -108,11 +112,12 @@ class Arms:
         return arms
 
     async def _with_cold(
-        self, space_id: UUID, question: Question, arms: dict[str, Arm], cold: Searched, depth: int, *, dated: bool
-    ) -> dict[str, Arm]:
+        self, space_id: UUID, question: Question, arms: dict[str, Arm], cold: Searched, depths: Mapping[str, int], *,
+        dated: bool,
+    ) -> dict[str, Arm]:  # fmt: skip
         """The arms with what each search found among cold traces, and then the cold arm, which says how that went."""
         more = {SEMANTIC: cold.semantic, LEXICAL: cold.lexical}
-        arms = {name: joined(arm, more[name], depth) if name in more else arm for name, arm in arms.items()}
+        arms = {name: joined(arm, more[name], depths[name]) if name in more else arm for name, arm in arms.items()}
         semantic = arms.get(SEMANTIC)
         if dated and semantic is not None and not semantic.failed and cold.scan is not None:
             newest = max((one.happened_at for one in semantic.candidates.values()), default=None)

@@ -291,10 +291,6 @@ def joined(arm: Arm, cold: Found, depth: int) -> Arm:
         most = max(most, cold.most * share)
     # Of what is found here and there, as while a range is being moved, the text in PostgreSQL is the one that counts.
     scores = {key: score * share for key, score in cold.scores.items()} | arm.scores
-    if len(scores) > depth:
-        # Of equals the newer.
-        best = sorted(scores, key=lambda key: (scores[key], key[16:]), reverse=True)[:depth]
-        scores = {key: scores[key] for key in best}
     candidates = cold.candidates | arm.candidates
     pieces = cold.pieces | arm.pieces
     return replace(
@@ -304,7 +300,7 @@ def joined(arm: Arm, cold: Found, depth: int) -> Arm:
         pieces={key: pieces[key] for key in scores if key in pieces},
         most=most,
         rows=arm.rows + cold.rows,
-    )
+    ).best(depth)
 
 
 def _wanted(bounds: Bounds, vector: FloatArray | None, terms: tuple[Term, ...], phrases: tuple[Phrase, ...]) -> Wanted:

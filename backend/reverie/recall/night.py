@@ -172,6 +172,11 @@ class Told:
     nights: Mapping[bytes, tuple[Night, int]]
     said: Column
 
+    def of(self, rows: Sequence[Candidate]) -> bool:
+        """Whether summaries tell of so many candidates that they have something to say."""
+        count = sum(place >= 0 for place, _ in map(self._says, rows))
+        return count > 0 and count >= LEAST_TOLD * len(rows)
+
     def matrix(self, rows: Sequence[Candidate], retold: npt.NDArray[np.bool_]) -> Matrix | None:
         """:data:`NAMES` of candidates, float32 ``[n, 7]``; None where summaries tell of too few of them.
 

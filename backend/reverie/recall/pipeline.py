@@ -38,7 +38,7 @@ from reverie.recall.indexes import Indexes
 from reverie.recall.night import Night, Told, enough
 from reverie.recall.pool import Pool, best, pool
 from reverie.recall.ranges import within_tiers
-from reverie.recall.ranker import Ranker
+from reverie.recall.ranker import OF_THE_NIGHT, Ranker
 from reverie.recall.ranking import Ranking
 from reverie.recall.recipes import RECIPES
 from reverie.recall.rerank import passages, rerank
@@ -147,7 +147,9 @@ class RecallService:
             self._count(asked, space_id, names, known)
             return known | {"took_ms": watch.total()}
         looking = Looking(self._database, list(names))
-        question, arms, found, reached, sheets, night = await self.gather(principal, asked, watch, looking)
+        nights = RECIPES[asked.recipe].fused and f"balanced{OF_THE_NIGHT}" in self._rankers
+        gathered = await self.gather(principal, asked, watch, looking, nights=nights)
+        question, arms, found, reached, sheets, night = gathered
         strengths = Strengths(sheets, (asked.at or full_hour(question.now)).timestamp())
         chosen, links, degraded = await self._chosen(space_id, asked, question, arms, found, strengths, night, watch)
         self._metrics.recall(watch.laps)
@@ -282,21 +284,17 @@ class RecallService:
         """
         space_id = principal.space_id
         user_ids = [user_uuid(space_id, name) for name in asked.user_id]
-        bringing = asyncio.create_task(self._known(principal, user_ids, asked.at) if nights else _nothing())
+        bringing = asyncio.create_task(self._known(principal, user_ids, asked.at, nights=nights))
         try:
-            question, arms, found, reached = await self._gather(
-                principal, asked, user_ids, watch, reads or self._database, bringing
-            )
-            sheets, made = await bringing
-            return Gathered(question, arms, found, reached, sheets, told(made, arms))
+            return await self._gather(principal, asked, user_ids, watch, reads or self._database, bringing)
         finally:
             bringing.cancel()
 
     async def _gather(
         self, principal: Principal, asked: RecallQuery, user_ids: list[UUID], watch: Stopwatch, reads: Reads,
         bringing: asyncio.Task[Known],
-    ) -> tuple[Question, dict[str, Arm], Pool, dict[Key, Reached]]:  # fmt: skip
-        space_id = principal.space_id
+    ) -> Gathered:  # fmt: skip
+        space_id, recipe = principal.space_id, RECIPES[asked.recipe]
 
         async def dreamt() -> bool:
             if not bringing.done():
@@ -305,32 +303,36 @@ class RecallService:
 
         question = await self._question(reads, space_id, user_ids, asked)
         watch.lap("question")
-        arms = await self._arms.search(space_id, question, RECIPES[asked.recipe], reads, dreamt)
+        arms = await self._arms.search(space_id, question, recipe, reads, dreamt)
         watch.lap("arms")
-        known: dict[Key, Candidate] = {}
-        for arm in arms.values():
-            known |= arm.candidates
+        sheets, made = await bringing
+        night = told(made, arms)
+        narrow = arms[SEMANTIC].best(max(recipe.depth, question.k)) if SEMANTIC in arms else None
+        # Where nights tell of too few of what the vector arm has brought for them, it is as if it had brought no more.
+        if narrow is not None and (night is None or not night.of(list(_known_by(arms).values()))):
+            arms[SEMANTIC] = narrow
+        known = _known_by(arms)
         # As of a moment that is over, what is in focus today says nothing.
-        if RECIPES[asked.recipe].focus and asked.at is None and len(known) < question.k:
+        if recipe.focus and asked.at is None and len(known) < question.k:
             arms[FOCUS] = await self._arms.focused(question.bounds)
             known |= await self._from_focus(space_id, question, arms[FOCUS], known, cold=_has_cold(arms))
         watch.lap("candidates")
         newest = max((one.happened_at for one in known.values()), default=None)
         spans = times.spans_for(question.text, question.now, newest)
         found = pool(arms, known, spans)
-        hops = RECIPES[asked.recipe].hops
         # As of a moment that is over, most edges were not there yet.
-        if not hops or asked.at is not None:
-            return question, arms, found, {}
+        if not recipe.hops or asked.at is not None:
+            return Gathered(question, arms, found, {}, sheets, night)
         first = best(found, SEEDS)
         most = max(float(found.first[first].max(initial=0.0)), 1e-9)
         seeds = {found.keys[place]: float(found.first[place]) / most for place in first}
         names = edges.named(asked.q, principal.identity_key)
         arms[EDGES], reached = await self._arms.spread(
-            space_id, question, seeds, names, hops, reads, cold=_has_cold(arms)
+            space_id, question, seeds, names, recipe.hops, reads, cold=_has_cold(arms)
         )
         watch.lap("edges")
-        return question, arms, pool(arms, known | arms[EDGES].candidates, spans), reached
+        found = pool(arms, known | arms[EDGES].candidates, spans)
+        return Gathered(question, arms, found, reached, sheets, night)
 
     async def sheets(self, principal: Principal, user_ids: Sequence[UUID]) -> Sheets:
         """What is known of some users beside their traces."""
@@ -341,9 +343,11 @@ class RecallService:
             else kept
         )
 
-    async def _known(self, principal: Principal, user_ids: Sequence[UUID], at: datetime | None) -> Known:
+    async def _known(
+        self, principal: Principal, user_ids: Sequence[UUID], at: datetime | None, *, nights: bool
+    ) -> Known:  # fmt: skip
         sheets = await self.sheets(principal, user_ids)
-        return sheets, nights_of(sheets, at)
+        return sheets, nights_of(sheets, at) if nights else {}
 
     async def _question(self, reads: Reads, space_id: UUID, user_ids: list[UUID], asked: RecallQuery) -> Question:
         vector = None
@@ -414,8 +418,9 @@ class RecallService:
         return None if scores is None else {one.key: score for one, score in zip(traces, scores, strict=True)}
 
 
-async def _nothing() -> Known:
-    return {}, {}
+def _known_by(arms: Mapping[str, Arm]) -> dict[Key, Candidate]:
+    """The candidates of all arms."""
+    return {key: one for arm in arms.values() for key, one in arm.candidates.items()}
 
 
 def _has_cold(arms: Mapping[str, Arm]) -> bool:

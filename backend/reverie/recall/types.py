@@ -1,6 +1,6 @@
 """What passes from stage to stage of a recall: plain values, so that every stage can be read and tested by itself."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
@@ -106,6 +106,18 @@ class Arm:
     terms: bytes = b""
     files: int = 0
     vector: FloatArray | None = None
+
+    def best(self, depth: int) -> "Arm":
+        """With no more than its ``depth`` best candidates, of equals the newer."""
+        if len(self.scores) <= depth:
+            return self
+        kept = sorted(self.scores, key=lambda key: (self.scores[key], key[16:]), reverse=True)[:depth]
+        return replace(
+            self,
+            scores={key: self.scores[key] for key in kept},
+            candidates={key: self.candidates[key] for key in kept if key in self.candidates},
+            pieces={key: self.pieces[key] for key in kept if key in self.pieces},
+        )
 
 
 class Candidate(NamedTuple):
