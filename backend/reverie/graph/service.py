@@ -155,8 +155,11 @@ class GraphService:
             backend.among(whose, chosen, query.types),
             backend.together(whose, chosen, EDGES * len(chosen)) if named and wanted else _none(),
         )
+        strongest = _strongest_first(stored)
+        if not together:
+            return strongest
         joined = {frozenset((link.src, link.dst)) for link in stored}
-        return _strongest_first(stored) + [link for link in together if frozenset((link.src, link.dst)) not in joined]
+        return strongest + [link for link in together if frozenset((link.src, link.dst)) not in joined]
 
     async def _find(self, principal: Principal, whose: Whose, named: str) -> UUID:
         """The trace of an id, or the entity of a name.

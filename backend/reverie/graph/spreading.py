@@ -114,16 +114,14 @@ def passed(
     best: dict[UUID, float] = {}
     given = {one: weights[one] for one in frontier}
     for link in links:
-        worth, mentions = strength(link), link.type == "mentions"
-        for one, other in ((link.src, link.dst), (link.dst, link.src)):
-            weight = given.get(one)
-            if weight is None or other == one:
-                continue
-            if mentions:
-                weight *= NAMED if one is link.src else worth / (1 + math.log(many[one]))
-            else:
-                weight *= worth
-            best[other] = max(best.get(other, 0.0), weight)
+        src, dst, kind, _ = link
+        if src == dst:
+            continue
+        worth, mentions = strength(link), kind == "mentions"
+        if (weight := given.get(src)) is not None:
+            best[dst] = max(best.get(dst, 0.0), weight * (NAMED if mentions else worth))
+        if (weight := given.get(dst)) is not None:
+            best[src] = max(best.get(src, 0.0), weight * (worth / (1 + math.log(many[dst])) if mentions else worth))
     yield from best.items()
 
 
