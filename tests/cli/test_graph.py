@@ -7,6 +7,8 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
+from reverie.cli.client import Client
+
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
 
@@ -65,6 +67,30 @@ def test_paths_are_told_on_a_line_each(cli: "Cli", told: str) -> None:
     same = cli("graph", "path", first, first, "--user", told)
     assert (same.exit_code, same.stderr) == (3, "Both are the same.\n")
     assert len(json.loads(cli("graph", "path", first, last, "--user", told, "--json").stdout)["paths"]) == 1
+
+
+def test_no_path_is_not_said_to_be_none_where_not_all_was_looked_at(
+    cli: "Cli", told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = json.loads(cli("graph", "--user", told, "--format", "json").stdout)
+    ids = {node["label"]: node["trace_id"] for node in found["nodes"]}
+    ends = ids["We moved to Oslo."], ids["The flat is by the river."]
+    assert json.loads(cli("graph", "path", *ends, "--user", told, "--json").stdout)["more"] is False
+    get = Client.get
+    monkeypatch.setattr(Client, "get", lambda *given, **more: get(*given, **more) | {"more": True})
+    part = cli("graph", "path", *ends, "--user", told, "--hops", "1")
+    assert part.exit_code == 3
+    assert part.stderr == "No path was found among the strongest edges; with --types others do not count.\n"
+
+
+def test_hops_count_with_kinds_too(cli: "Cli", told: str) -> None:
+    for options in (("--kinds", "turn,entity"), ("--kinds", "turn"), ("--around", "nobody", "--kinds", "entity")):
+        done = cli("graph", "--user", told, "--hops", "1", *options)
+        assert done.exit_code == (3 if "nobody" in options else 0), (options, done.stderr)
+    refused = cli("graph", "--user", told, "--hops", "1", "--kinds", "entity")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "--hops says how far it reaches from --around, or from entities to other --kinds" in refused.stderr
+    assert "--kinds names others than entity" in " ".join(cli("graph", "--help").stdout.split())
 
 
 def test_of_nobody_there_is_nothing(cli: "Cli", told: str) -> None:

@@ -1,5 +1,6 @@
 """The graph over HTTP: what is around what, strongest first, within bounds, and nothing that cannot be seen."""
 
+from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,8 +14,8 @@ from tests.memories.helpers import rows
 
 from reverie.core.config import Settings
 from reverie.graph.protocol import TOGETHER, Link, Whose
-from reverie.graph.repository import PostgresGraph
-from reverie.graph.spreading import crowded
+from reverie.graph.repository import OUT, PostgresGraph
+from reverie.graph.spreading import BEAM, NEAR, crowded
 
 
 @pytest.fixture
@@ -96,6 +97,14 @@ async def test_others_than_some_kinds_are_passed_and_not_shown(family: Drawn) ->
     }
     whole = await family.labels(kinds="entity,note")
     assert {"Ann", "Ann met Bea.", "It rains."} <= set(whole)
+
+
+async def test_around_nothing_hops_count_where_others_than_entities_are_shown(family: Drawn) -> None:
+    await family.trace("It pours.")
+    await family.link(("It rains.", "It pours.", "next"))
+    assert "It pours." not in await family.labels(kinds="entity,note", hops=1)
+    assert "It pours." in await family.labels(kinds="entity,note", hops=2)
+    assert "It pours." not in await family.labels(kinds="entity", hops=2)
 
 
 async def test_without_entities_what_matters_most_is_shown(empty: Drawn) -> None:
@@ -189,6 +198,63 @@ async def test_paths_between_two(family: Drawn) -> None:
     assert len(await paths(family, "Ann", "Bea", limit=2)) == 2
     assert await paths(family, "Carl", "Oslo", hops=2) == []
     assert await paths(family, "Ann", "Oslo", types="mentions") == []
+
+
+async def unjoined(drawn: Drawn, start: str, end: str, **given: object) -> bool:
+    """Whether more lies around two than was looked at, where no path was found."""
+    ends = {"from": str(drawn.ids[start]), "to": str(drawn.ids[end])}
+    answer = await drawn.get("/memory/graph/path", **ends, **given)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["paths"] == []
+    return bool(answer.json()["more"])
+
+
+async def test_no_path_where_all_was_looked_at(family: Drawn) -> None:
+    assert await unjoined(family, "Carl", "Oslo", hops=2) is False
+    assert await unjoined(family, "Ann", "Ann") is False
+
+
+async def test_no_path_where_a_node_has_more_edges_than_are_looked_at(lisbon: Drawn) -> None:
+    await lisbon.trace("It rains.")
+    assert await unjoined(lisbon, "Lisbon", "It rains.") is True
+    assert await unjoined(lisbon, "It rains.", "Lisbon") is True
+    assert await unjoined(lisbon, "Lisbon", "It rains.", types="lives_in") is False
+
+
+async def test_no_path_where_more_nodes_were_found_than_are_looked_at(empty: Drawn) -> None:
+    texts = [f"note {n}" for n in range(NEAR)]
+    await empty.trace("hub", "apart", *texts)
+    await empty.link(*((text, "hub", "similar") for text in texts[1:]))
+    assert await unjoined(empty, "hub", "apart", hops=2) is False
+    await empty.link((texts[0], "hub", "similar"))
+    assert await unjoined(empty, "hub", "apart", hops=2) is True
+
+
+async def test_no_path_where_not_every_node_was_gone_on_from(empty: Drawn) -> None:
+    texts = [f"note {n}" for n in range(BEAM)]
+    await empty.trace("hub", *texts, "weak", "one", "two", "three", "end")
+    await empty.link(*((text, "hub", "similar") for text in texts))
+    assert await unjoined(empty, "hub", "end", hops=5) is False
+    way = ["hub", "weak", "one", "two", "three", "end"]
+    await empty.link(*((src, dst, "similar", 0.1) for src, dst in pairwise(way)))
+    assert await unjoined(empty, "hub", "end", hops=5) is True
+    answer = await empty.get("/memory/graph", around=str(empty.ids["hub"]), hops=3)
+    assert answer.json()["more"] is True
+
+
+async def test_a_path_goes_through_a_node_from_which_very_many_edges_lead(empty: Drawn) -> None:
+    """Its oldest edges are not among those that are read of it, but found from their other ends."""
+    liked = [f"thing {n}" for n in range(OUT + 20)]
+    await empty.trace(*liked)
+    await empty.entity("Ann")
+    await empty.link(*(("Ann", one, "likes") for one in liked))
+    first, second = sorted(liked, key=lambda one: empty.ids[one])[:2]
+    for hops in (2, 4):
+        answer = await empty.get(
+            "/memory/graph/path", **{"from": str(empty.ids[first]), "to": str(empty.ids[second]), "hops": hops}
+        )
+        found = answer.json()["paths"]
+        assert [way["trace_ids"] for way in found] == [[str(empty.ids[one]) for one in (first, "Ann", second)]]
 
 
 async def test_a_strong_way_is_preferred_to_a_weak_one(empty: Drawn) -> None:

@@ -1,5 +1,8 @@
 """What a trace is related to later, and what was dismissed."""
 
+import asyncio
+from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 from uuid import uuid4
 
@@ -14,8 +17,11 @@ from tests.relating.helpers import TRAIN, TRIP, contents, link, note, related, w
 
 from reverie.core import clock
 from reverie.core.config import Settings
+from reverie.core.pool import Pool, Row, Statement
+from reverie.memories.suggesting import Note
 from reverie.relating import repository
 from reverie.relating.looking import Looker
+from reverie.relating.types import Asked, Seen
 
 
 @pytest.fixture
@@ -84,6 +90,40 @@ async def test_what_was_dismissed_stays_so_where_a_search_is_late(
         assert TRIP[1] not in contents(found)
         # Where nobody knows what was dismissed, nothing is suggested.
         assert bool(found) is (late == "_names")
+
+
+async def test_a_look_takes_two_connections_at_once(
+    caller: httpx.AsyncClient, user: str, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As admission reckons; also of a note that is known, of which it is asked what was dismissed."""
+    mine = (await note(caller, user, TRAIN))["trace_id"]
+    look, ask, taken, most = Looker.look, Pool.ask, 0, 0
+    looking = ContextVar("looking", default=False)
+
+    async def marked(looker: Looker, asked: Asked, note: Note) -> Seen:
+        looking.set(True)
+        return await look(looker, asked, note)
+
+    async def counted(pool: Pool, statements: Sequence[Statement], seconds: float) -> list[list[Row]]:
+        nonlocal taken, most
+        if not looking.get():
+            return await ask(pool, statements, seconds)
+        taken += 1
+        most = max(most, taken)
+        try:
+            # So long that whatever begins together meets here.
+            await asyncio.sleep(0.05)
+            return await ask(pool, statements, seconds)
+        finally:
+            taken -= 1
+
+    monkeypatch.setattr(Looker, "look", marked)
+    monkeypatch.setattr(Pool, "ask", counted)
+    assert TRIP[1] in contents(await related(caller, user, mine))
+    assert most == 2
+    most = 0
+    assert (await note(caller, user, TRAIN))["status"] == "duplicate"
+    assert most == 2
 
 
 async def test_an_entity_is_dismissed_for_one_trace(caller: httpx.AsyncClient, user: str, ids: list[str]) -> None:

@@ -60,7 +60,7 @@ def draw(
     user: Annotated[str | None, typer.Option("--user", "-u", help="Whose memory it is.")] = None,
     around: Annotated[str | None, typer.Option(help="A trace's id or an entity's name.")] = None,
     hops: Annotated[
-        int | None, typer.Option(min=1, max=3, help="How many edges away from there it reaches, by default 2.")
+        int | None, typer.Option(min=1, max=3, help="Edges from there, or to other --kinds; by default 2.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="How many nodes at most.")] = 100,
     types: Types = None,
@@ -77,15 +77,18 @@ def draw(
 ) -> None:
     """Draw what is known of a user and how it hangs together.
 
-    Without --around these are the entities that are mentioned most. svg and html hold all they need and load nothing;
-    graphml is for networkx, Gephi, yEd and the like; json is the answer of the API.
+    Without --around these are the entities that are mentioned most; where --kinds names others than entity, also what
+    is --hops edges from those. svg and html hold all they need and load nothing; graphml is for networkx, Gephi, yEd
+    and the like; json is the answer of the API.
     """
     if context.invoked_subcommand is not None:
         return
     if user is None:
         raise Misused("--user says whose graph it is; see `reverie graph --help`.")
-    if hops is not None and around is None:
-        raise Misused("--hops says how far it reaches from --around: name a trace's id or an entity there.")
+    if hops is not None and around is None and kinds in (None, "entity"):
+        raise Misused(
+            "--hops says how far it reaches from --around, or from entities to other --kinds: name either of these."
+        )
     chosen = written or _by_ending(out)
     given = {
         "user_id": user, "around": around, "hops": hops, "limit": limit, "types": types, "kinds": kinds
@@ -130,6 +133,8 @@ def path(
     if not found["paths"]:
         if found["from"] == found["to"]:
             raise Nothing("Both are the same.")
+        if found["more"]:
+            raise Nothing("No path was found among the strongest edges; with --types others do not count.")
         raise Nothing(f"Nothing joins the two within {count(hops, 'edge')}.")
 
 

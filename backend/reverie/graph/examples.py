@@ -38,5 +38,6 @@ PATHS: dict[str, Any] = {
         {"trace_ids": [NORA, TRACE_ID, LISBON], "edges": _MENTIONS, "weight": 0.147656},
     ],
     "nodes": [*_NODES, _SAID],
+    "more": False,
     "backend": "postgres",
 }  # fmt: skip

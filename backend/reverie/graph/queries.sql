@@ -2,8 +2,10 @@
 
 -- name: neighbours
 -- The edges of some traces. Of one that has very many, some each way: those that were written last. What mentions it
--- is counted by itself, by an index of its own, and takes no place of what is stated. The range over `dst` is that one
--- trace, written so that the index is read backwards.
+-- is counted by itself, and takes no place of what is stated. The edges that are no mentions have an index of their own
+-- (memory_edge_apart), or all mentions would be read past on the way to them; mentions are filtered out of
+-- memory_edge_dst, of which they are by far the most. The range over `dst` is that one trace, written so that the index
+-- is read backwards.
 SELECT x.src, x.dst, x.type, x.weight
 FROM unnest(%b::uuid[]) AS n (id)
 CROSS JOIN LATERAL (

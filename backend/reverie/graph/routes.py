@@ -57,7 +57,7 @@ async def get_graph(
 @router.get(
     "/path",
     response_model=PathsOut,
-    responses={200: answered("The paths; none where nothing joins them", paths=examples.PATHS), **problems(404, 422)},
+    responses={200: answered("The paths; none where none was found", paths=examples.PATHS), **problems(404, 422)},
     openapi_extra=described(query=PathQuery),
 )
 async def get_paths(principal: Reader, query: Annotated[PathQuery, Depends(query_of(PathQuery))], graph: Graph) -> Json:

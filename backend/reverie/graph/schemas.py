@@ -51,8 +51,12 @@ class GraphQuery(Schema):
         None
     )
     hops: Annotated[
-        int, Field(ge=1, le=MOST_HOPS, description="How many edges away from there it reaches.", examples=[2])
-    ] = 2
+        int,
+        Field(
+            ge=1, le=MOST_HOPS, examples=[2],
+            description="How many edges away from there it reaches; without `around`, from entities to other `kinds`.",
+        ),
+    ] = 2  # fmt: skip
     limit: Annotated[int, Field(ge=1, le=MOST_NODES, description="How many nodes at most.", examples=[50])] = 100
     types: Types = None
     kinds: Annotated[
@@ -129,11 +133,15 @@ class PathOut(Answer):
 
 
 class PathsOut(Answer):
-    """The strongest paths between two traces, best first; no two share a node between their ends."""
+    """The strongest paths between two traces, best first; no two share a node between their ends.
+
+    ``more``: not all that lies around the two was looked at, so that there may be other paths.
+    """
 
     user_id: str
     start: Annotated[UUID, Field(serialization_alias="from")]
     end: Annotated[UUID, Field(serialization_alias="to")]
     paths: list[PathOut]
     nodes: list[GraphNode]
+    more: bool
     backend: str

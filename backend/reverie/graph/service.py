@@ -75,8 +75,10 @@ class GraphService:
         end = await self._find(principal, whose, query.end)
 
         async def walk(backend: GraphBackend) -> PathsOut:
-            links = await around_both(backend, self._shown, whose, (start, end), query.hops, query.types)
-            found = [] if start == end else ways(links, start, end, query.hops, query.limit)
+            found, more = list[Way](), False
+            if start != end:
+                links, more = await around_both(backend, self._shown, whose, (start, end), query.hops, query.types)
+                found = ways(links, start, end, query.hops, query.limit)
             weights = {start: 1.0, end: 1.0} | {one: way.weight for way in found for one in way.nodes[1:-1]}
             nodes = await self._shown.nodes(whose, list(weights))
             return PathsOut(
@@ -86,6 +88,7 @@ class GraphService:
                 # What was forgotten since takes its paths with it.
                 paths=[_path(way) for way in found if all(one in nodes for one in way.nodes)],
                 nodes=[_node(nodes[one], weight) for one, weight in weights.items() if one in nodes],
+                more=more,
                 backend=backend.name,
             )
 

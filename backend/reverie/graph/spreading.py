@@ -50,10 +50,14 @@ def strength(link: Link) -> float:
 
 @dataclass(slots=True)
 class Found:
-    """What was reached: each trace with its weight, by the best way, and what is known of it."""
+    """What was reached: each trace with its weight, by the best way, and what is known of it.
+
+    ``links``: the edges that were looked at on the way. ``more``: not all was, or not all is kept.
+    """
 
     weights: dict[UUID, float] = field(default_factory=dict)
     seen: dict[UUID, Seen] = field(default_factory=dict)
+    links: list[Link] = field(default_factory=list)
     more: bool = False
 
     def best(self, limit: int, kinds: Collection[str] | None, always: Collection[UUID] = ()) -> list[UUID]:
@@ -83,7 +87,8 @@ async def spread(
         most = max(LEAST, LOOKED // len(frontier)) if hop else limit + SPARE
         # One more than are looked at, which tells that there are more.
         links = await backend.neighbours(whose, frontier, types, most + 1)
-        found.more = found.more or crowded(links, frontier, most)
+        found.links += links
+        found.more = found.more or len(frontier) < len(edge) or crowded(links, frontier, most)
         reached = {one: weight for one, weight in passed(links, edge, frontier) if one not in found.weights}
         chosen = heapq.nlargest(limit + SPARE, reached, key=lambda one: (reached[one], one.int))
         found.more = found.more or len(chosen) < len(reached)
@@ -135,8 +140,11 @@ class Way(NamedTuple):
 
 async def around_both(
     backend: GraphBackend, sight: Sight, whose: Whose, ends: tuple[UUID, UUID], hops: int, types: Sequence[str] | None
-) -> list[Link]:
-    """Edges among what lies between two traces, as far as it can be seen: half of the hops from each of them."""
+) -> tuple[list[Link], bool]:
+    """Edges among what lies between two traces, as far as it can be seen: half of the hops from each of them.
+
+    And whether more lies there than was looked at.
+    """
     # The second goes no further than what both need together.
     found = await asyncio.gather(
         *(
@@ -145,7 +153,11 @@ async def around_both(
         )
     )
     near = {*ends, *(one for side in found for one in heapq.nlargest(NEAR, side.weights, key=side.weights.__getitem__))}
-    return await backend.among(whose, list(near), types)
+    more = any(side.more or len(side.weights) > NEAR for side in found)
+    among = await backend.among(whose, list(near), types)
+    # Of a node from which very many edges lead, these are some; those by which it was reached stand beside them.
+    walked = (link for side in found for link in side.links if link.src in near and link.dst in near)
+    return list(dict.fromkeys([*among, *walked])), more
 
 
 NEAR: Final = 120

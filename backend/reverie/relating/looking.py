@@ -1,8 +1,9 @@
 """Looking for what a text connects to: by its names and words, by its vector, and along edges.
 
-What needs no vector is looked for at the same time on two connections, beside the encoder; then the vector, then the
-edges with the rows that are shown: one round trip each. A search that fails or is late leaves it to the others; only
-where it is not known what was dismissed, nothing is suggested.
+What needs no vector is looked for at the same time on two connections, beside the encoder: words on the one, on the
+other what was dismissed, then names. Then come the vector, and the edges with the rows that are shown: one round trip
+each. A search that fails or is late leaves it to the others; only where it is not known what was dismissed, nothing is
+suggested.
 """
 
 import asyncio
@@ -70,15 +71,22 @@ class Looker:
         """What needs no vector. The encoder, beside which this is done, has a head start."""
         seen = Seen()
         await asyncio.sleep(HEAD_START)
-        named, words, gone = await asyncio.gather(
-            self._whole(ENTITIES, self._names(asked, note, seen), seen.missed),
-            self._whole(WORDS, self._words(asked, note), seen.missed),
-            self._whole(DISMISSED, self._dismissed(asked, note), seen.missed),
+        words, _ = await asyncio.gather(
+            self._whole(WORDS, self._words(asked, note), seen.missed), self._known(asked, note, seen)
         )
-        seen.entities = named or []
         seen.words = words or {}
-        seen.dismissed = gone or set()
         return seen
+
+    async def _known(self, asked: Asked, note: Note, seen: Seen) -> None:
+        """What was dismissed, then the names, in turn: beside the words, admission reckons with one connection more.
+
+        Not in one transaction: names that are late would take what was dismissed with them, without which nothing is
+        suggested.
+        """
+        gone = await self._whole(DISMISSED, self._dismissed(asked, note), seen.missed)
+        if gone is not None:
+            seen.dismissed = gone
+            seen.entities = await self._whole(ENTITIES, self._names(asked, note, seen), seen.missed) or []
 
     async def alike(self, asked: Asked, vector: FloatArray, missed: list[str]) -> dict[UUID, tuple[float, bool]]:
         """Trace → cosine of its best piece, and whether that is its beginning."""
