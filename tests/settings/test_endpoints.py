@@ -160,6 +160,7 @@ async def test_private_endpoints_are_refused(settings: Settings, embedder: Embed
     [
         "64:ff9b:1:7f00:0:100::", "64:ff9b:1::808:808", "2001:db9::200:5efe:7f00:1", "2606:4700::5efe:a00:5",
         "3fff::1", "192.0.0.8", "192.88.99.1", "168.63.129.16", "::ffff:168.63.129.16", "64:ff9b::a83f:8110",
+        "2001:0:808:808::f7f7:f7f7", "2001:0:7f00:1::f7f7:f7f7", "::808:808", "2002:a00:5::1",
     ],
 )  # fmt: skip
 def test_relays_tunnels_and_hosts_of_clouds_are_private(address: str) -> None:
@@ -167,9 +168,25 @@ def test_relays_tunnels_and_hosts_of_clouds_are_private(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address",
-    ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "64:ff9b::808:808", "2606:4700::5efe:808:808", "168.63.129.17"],
+    "prefix", ["fe80:", "fd12:3456:", "fec0:", "ff02:", "2001:db8:", "64:ff9b:1:", "2002:7f00:1:", "3fff:"]
 )
+@pytest.mark.parametrize("mark", ["0:5efe", "200:5efe"])
+def test_a_public_address_within_makes_no_private_one_public(prefix: str, mark: str) -> None:
+    assert addresses.is_private(f"{prefix}:{mark}:808:808")
+
+
+def test_a_tunnel_within_a_tunnel_is_as_private_as_its_end() -> None:
+    assert addresses.is_private("2002:808:808::5efe:7f00:1")
+    assert not addresses.is_private("2002:808:808::5efe:808:808")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "64:ff9b::808:808", "2606:4700::5efe:808:808", "168.63.129.17",
+        "::ffff:8.8.8.8", "2002:808:808::1",
+    ],
+)  # fmt: skip
 def test_public_addresses_are_public(address: str) -> None:
     assert not addresses.is_private(address)
 

@@ -11,16 +11,18 @@ from typing import Final
 
 import httpx
 
-_TRANSLATED: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
-"""Addresses of IPv6 that stand for the address of IPv4 in their last bits (RFC 6052, RFC 4291)."""
+_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
+"""Addresses of IPv6 that stand for the address of IPv4 in their last bits (RFC 6052)."""
 
 _ISATAP: Final = (0x0000_5EFE, 0x0200_5EFE)
-"""What stands before the address of IPv4 in the last bits of an address of a tunnel (RFC 5214), of any prefix."""
+"""What stands before the address of IPv4 in the last bits of an address of a tunnel (RFC 5214). Its prefix may be any,
+a private one too: a public address within says nothing of it."""
 
 _REFUSED: Final = tuple(
     map(
         ipaddress.ip_network,
         (
+            "2001::/32",  # Teredo (RFC 4380): one address of it leads to two of IPv4, a server's and a client's.
             "64:ff9b:1::/48",  # Translated within a network (RFC 8215), the address of IPv4 at a place of its choice.
             "3fff::/20",  # Documentation (RFC 9637).
             "192.0.0.0/24",  # Protocols (RFC 6890).
@@ -40,13 +42,15 @@ def is_private(address: str) -> bool:
     """Whether an address is of anything else than the public internet.
 
     Loopback, RFC 1918, link-local (metadata services too), unique local, shared (RFC 6598), multicast, reserved,
-    relays and translators, and all of these within an address of IPv6.
+    relays, tunnels and translators, and all of these within an address of IPv6.
     """
     found = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
-        if inner is None and (any(found in one for one in _TRANSLATED) or int(found) >> 32 & 0xFFFF_FFFF in _ISATAP):
-            inner = ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)
+        last = ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)
+        if int(found) >> 32 & 0xFFFF_FFFF in _ISATAP and is_private(str(last)):
+            return True
+        # Each of these has one prefix of its own, which says nothing but that it is led to the address within.
+        inner = last if found in _TRANSLATED else found.ipv4_mapped or found.sixtofour
         if inner is not None:
             return is_private(str(inner))
         if found.is_site_local:
