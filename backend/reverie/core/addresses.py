@@ -6,6 +6,7 @@ to another one a moment later (DNS rebinding) changes nothing.
 
 import asyncio
 import ipaddress
+import math
 import socket
 from typing import Final
 
@@ -32,6 +33,10 @@ _REFUSED: Final = tuple(
     )
 )
 """What `ipaddress` has among the addresses of the public internet, and is not."""
+
+
+CONNECT_SECONDS: Final = 3.0
+"""How long an address is tried before the next of its host is: one that drops what is sent to it never refuses."""
 
 
 class PrivateAddress(Exception):  # noqa: N818 - named as it is said
@@ -80,7 +85,13 @@ def place_of(url: httpx.URL) -> tuple[str, int]:
 
 
 class PublicOnly(httpx.AsyncHTTPTransport):
-    """Connects to public addresses alone, and past every proxy: whoever looks a name up decides where it leads."""
+    """Connects to public addresses alone, and past every proxy: whoever looks a name up decides where it leads.
+
+    Of several addresses, each but the last is tried for :data:`CONNECT_SECONDS` at most, and for its share of the
+    request's extension ``seconds``, which is the time that all of it has. The one that answered last is tried first.
+    """
+
+    _answered: str | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Sends a request.
@@ -92,21 +103,36 @@ class PublicOnly(httpx.AsyncHTTPTransport):
             addresses = await looked_up(*place_of(request.url))
         except (OSError, UnicodeError) as error:
             raise httpx.ConnectError(str(error), request=request) from error
+        addresses.sort(key=lambda one: one != self._answered)
+        each = min(CONNECT_SECONDS, request.extensions.get("seconds", math.inf) / len(addresses))
         for left, address in enumerate(addresses, 1 - len(addresses)):
             try:
-                return await super().handle_async_request(_to(request, address))
+                response = await super().handle_async_request(_to(request, address, each if left else None))
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 if left == 0:
                     raise
+            else:
+                self._answered = address
+                return response
         raise httpx.ConnectError("no address", request=request)
 
 
-def _to(request: httpx.Request, address: str) -> httpx.Request:
-    """A request to this address; its certificate has to be that of the host it was meant for, which Host names."""
+def _to(request: httpx.Request, address: str, seconds: float | None) -> httpx.Request:
+    """A request to this address; its certificate has to be that of the host it was meant for, which Host names.
+
+    ``seconds``: how long is tried to connect, where not as long as the request says.
+    """
+    timeout = dict(request.extensions.get("timeout", {}))
+    if seconds is not None:
+        timeout["connect"] = seconds
     return httpx.Request(
         request.method,
         request.url.copy_with(host=address),
         headers=request.headers,
         stream=request.stream,
-        extensions={**request.extensions, "sni_hostname": request.url.raw_host.decode("ascii")},
+        extensions={
+            **request.extensions,
+            "sni_hostname": request.url.raw_host.decode("ascii"),
+            "timeout": timeout,
+        },
     )
