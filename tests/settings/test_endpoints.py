@@ -1,11 +1,15 @@
 """Endpoints that are not what they should be: what is said of each, and private ones that nobody allowed."""
 
+import re
 import socket
 import time
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 from tests.conftest import Api, serving
 from tests.embedding import standin as vectors
 from tests.language import standin as chat
@@ -15,6 +19,7 @@ from reverie.core import addresses
 from reverie.core.config import Settings
 from reverie.core.exchange import AsyncExchange, Exchange, Private, endpoint_url
 from reverie.embedding.protocol import Embedder
+from reverie.settings.schemas import Url
 
 HTML = b"<!DOCTYPE html><html><body>Welcome!</body></html>"
 
@@ -130,6 +135,34 @@ async def test_one_that_lies_about_its_dimension(
     vectoriser.play(lambda request: vectors.answer([vectors.embed(text, 64) for text in request["input"]]))
     one = await tried(keeper, "embedding", url=vectoriser.url, model="words")
     assert one["detail"] == "The embedding endpoint answered with 96 dimensions instead of 64."
+
+
+TAKEN = [
+    "", "http://localhost:11434/v1", "http://127.0.0.1:65535", "http://[::1]:8080/v1", "http://[2606:4700::1111]",
+    "http://[::ffff:10.0.0.1]:80", "https://models.example.com./v1/", "http://text_embeddings:80/v1",
+    "https://models.example.com/v1/projects/a%20b/locations/~x:predict@2", f"https://models.example.com/{'v' * 1_900}",
+]  # fmt: skip
+
+
+def published(url: str) -> bool:
+    """Whether the schema that is published takes a URL."""
+    schema = TypeAdapter(Url).json_schema()
+    return re.search(schema["pattern"], url) is not None and len(url) <= schema["maxLength"]
+
+
+@pytest.mark.parametrize("url", TAKEN)
+def test_what_is_taken_as_a_url_is_so_by_the_published_schema(url: str) -> None:
+    assert TypeAdapter(Url).validate_python(url) == url
+    assert published(url)
+
+
+@given(st.sampled_from(["http://", "https://", "HTTP://"]), st.text("a1.:/[]-_%!@ ", max_size=12))
+def test_no_url_is_taken_that_the_published_schema_refuses(scheme: str, rest: str) -> None:
+    try:
+        TypeAdapter(Url).validate_python(scheme + rest)
+    except ValidationError:
+        return
+    assert published(scheme + rest)
 
 
 PRIVATE = [
