@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Parts that are open, and what closes them."""
+    """Parts that are open, and what closes them: all of them, though the one who does it is cancelled meanwhile."""
 
     runtime: Runtime
     stack: AsyncExitStack
@@ -91,6 +91,7 @@ async def _tried(current: Runtime, settings: Settings, embedder: Embedder | None
         # So that the first question is as quick as any, and an endpoint that is out is found here.
         await held.runtime.encoder.probe()
     except Exception as error:
+        # Whatever keeps new parts from being opened, the former ones go on, and whoever looks is told why.
         why, surprise = _why(error)
         current.in_force.refused = f"What was saved last is not worked with: {why}"
         log.warning("settings not taken", reason=why, exc_info=surprise)
@@ -174,7 +175,7 @@ class Counted:
 
 
 async def cancelled(tasks: Collection["asyncio.Task[Any]"]) -> None:
-    """Cancels tasks until all of them have ended."""
+    """Cancels tasks until all of them have ended; parts that they close are closed to the end."""
     left = {task for task in tasks if not task.done()}
     while left:
         # Again and again: Python 3.11 loses a cancellation that comes in the moment in which what is waited for comes.

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -11,6 +11,7 @@ from reverie.auth.service import KeyService
 from reverie.cold.service import ColdService
 from reverie.core.config import Settings
 from reverie.core.database import Database
+from reverie.core.endings import closed_to_the_end
 from reverie.core.errors import NotFound, StartError
 from reverie.core.metrics import Metrics, Sources
 from reverie.core.queue import Bell
@@ -124,6 +125,8 @@ async def open_runtime(
 ) -> AsyncIterator[Runtime]:
     """Opens every part, checks that they fit together, and closes them in the reverse order.
 
+    They are closed to the end, however often that is cancelled: there are threads to be waited for.
+
     What an admin has saved in the store goes before the settings.
 
     Args:
@@ -139,7 +142,7 @@ async def open_runtime(
     base = settings
     database, redis = Database(settings), Redis(settings)
     bell = Bell(settings, redis)
-    async with AsyncExitStack() as stack:
+    async with closed_to_the_end() as stack:
         stack.push_async_callback(redis.close)
         stack.push_async_callback(bell.close)
         await asyncio.to_thread(check, database.url)
@@ -267,7 +270,7 @@ async def open_dreams(settings: Settings) -> AsyncIterator[DreamRuns]:
     await asyncio.to_thread(check, str(settings.database_url))
     database, redis = Database(settings), Redis(settings)
     bell = Bell(settings, redis)
-    async with AsyncExitStack() as stack:
+    async with closed_to_the_end() as stack:
         stack.push_async_callback(redis.close)
         stack.push_async_callback(bell.close)
         await database.open()

@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 
 from reverie.core import clock
 from reverie.core.config import Settings
+from reverie.core.endings import to_its_end
 from reverie.core.idempotency import delete_old_keys
 from reverie.core.metrics import Metrics
 from reverie.core.outages import PASSING
@@ -256,7 +257,8 @@ async def _listen(runtime: Runtime) -> None:
             runtime.metrics.redis_failed("worker")
             log.warning("redis failed", what="worker", error=str(error))
         finally:
-            await _close(worker, client)
+            # Whoever ends the parts cancels them again and again.
+            await to_its_end(_close(worker, client))
         await asyncio.sleep(REST_SECONDS)
 
 

@@ -1,11 +1,12 @@
-"""What is said of an endpoint that does not answer."""
+"""What is said of an endpoint that does not answer, and the other addresses of one that does not."""
 
 import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from reverie.core import clock
-from reverie.core.exchange import AsyncExchange, unreached
+from reverie.core import addresses, clock
+from reverie.core.exchange import AsyncExchange, TooSlow, unreached
 
 
 async def trouble_of(url: str) -> str:
@@ -101,3 +102,61 @@ def test_of_several_addresses_each_is_looked_at() -> None:
     error.__cause__ = several
     assert unreached(error) == "cannot be reached: nothing listens there"
     assert unreached(httpx.ReadError("")) == "cannot be reached"
+
+
+@contextmanager
+def dropping(address: str, port: int) -> Iterator[None]:
+    """An address that neither takes a connection nor refuses it: its queue is full."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind((address, port))
+        full.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((address, port))
+        time.sleep(0.05)
+        yield
+
+
+def several(monkeypatch: pytest.MonkeyPatch, *found: str) -> None:
+    """Every name is that of these addresses, which count as public."""
+
+    def resolve(host: str, port: int, *_: object, **__: object) -> list[object]:
+        # httpx resolves what it connects to, an address by now.
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in ((host,) if host[0] == "1" else found)
+        ]
+
+    monkeypatch.setattr(addresses, "is_private", lambda _: False)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(20.0, 3.0), (2.0, 1.0)])
+async def test_an_address_that_drops_what_is_sent_is_left_for_the_next(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, most: float
+) -> None:
+    said = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+    async with speaking(said) as port:
+        several(monkeypatch, "127.0.0.2", "127.0.0.1")
+        exchange = AsyncExchange(httpx.URL(f"http://models.example.com:{port}/"), None, "KEY", public_only=True)
+        took = []
+        with dropping("127.0.0.2", port):
+            for _ in range(2):
+                began = time.monotonic()
+                status, _, body = await exchange.post(b"{}", seconds)
+                took.append(time.monotonic() - began)
+                assert (status, body) == (200, b"{}")
+        await exchange.close()
+    assert most <= took[0] < most + 0.9
+    # What answered is asked first from then on.
+    assert took[1] < most
+
+
+async def test_where_no_address_answers_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with speaking(b"") as port:
+        several(monkeypatch, "127.0.0.2", "127.0.0.3")
+        exchange = AsyncExchange(httpx.URL(f"http://models.example.com:{port}/"), None, "KEY", public_only=True)
+        with dropping("127.0.0.2", port), dropping("127.0.0.3", port), pytest.raises(TooSlow):
+            await exchange.post(b"{}", 0.6)
+        await exchange.close()

@@ -6,7 +6,8 @@ import signal
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import psycopg
@@ -15,7 +16,8 @@ from arq import ArqRedis, Worker, cron
 
 from reverie import worker
 from reverie.core.config import Settings
-from reverie.core.queue import arq_redis
+from reverie.core.metrics import Metrics
+from reverie.core.queue import HEARTBEAT, arq_redis
 from reverie.embedded.postgres import free_port
 from reverie.embedded.supervisor import answers
 from reverie.embedding.protocol import Embedder
@@ -23,6 +25,9 @@ from tests import processes
 from tests.conftest import Api
 from tests.faults.scenery import working
 from tests.waiting import PATIENCE, until_operation
+
+if TYPE_CHECKING:
+    from reverie.runtime import Runtime
 
 BATCH = 100
 MANY = 300
@@ -273,3 +278,33 @@ async def test_a_job_that_is_cut_off_leaves_no_connection_open(
     for client in clients:
         pool = client.connection_pool
         assert not any(line.is_connected for line in (*pool._available_connections, *pool._in_use_connections))
+
+
+async def test_a_worker_says_farewell_though_it_is_told_again_to_end(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def slow_to_end(*_: Any, **__: Any) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.5)
+            ended.set()
+
+    at_once = cron(slow_to_end, name="slow", minute=0, run_at_startup=True, max_tries=1, keep_result=0)
+    monkeypatch.setattr(worker.WorkerSettings, "cron_jobs", [at_once])
+    runtime = cast("Runtime", SimpleNamespace(settings=settings, metrics=Metrics()))
+    async with asyncio.timeout(PATIENCE):
+        listening = asyncio.create_task(worker._listen(runtime))
+        await begun.wait()
+        for _ in range(3):
+            listening.cancel()
+            await asyncio.sleep(0.05)
+        await asyncio.wait([listening])
+        assert listening.cancelled()
+        assert ended.is_set()
+        client = arq_redis(str(settings.redis_url), settings.redis_timeout_seconds)
+        assert not await client.exists(HEARTBEAT)
+        await client.connection_pool.disconnect()

@@ -15,6 +15,7 @@ from tests.settings.conftest import KEY, PATH, SECRET, save, shown, until_in_for
 from reverie.core.config import Settings
 from reverie.core.errors import StartError
 from reverie.embedding.protocol import Embedder
+from reverie.settings import repository
 
 OTHER_SECRET = "another secret of ours"
 
@@ -247,6 +248,8 @@ async def test_without_a_secret_no_key_is_taken(settings: Settings, embedder: Em
         ({"reranker": {"url": "https://x/\u00e9"}}, "reranker.url", "printable ASCII"),
         ({"reranker": {"url": "https://api..example.com/v1"}}, "reranker.url", "1 to 63 characters between its dots"),
         ({"embedding": {"url": f"https://{'a' * 64}.example"}}, "embedding.url", "1 to 63 characters between its dots"),
+        ({"embedding": {"url": "http://localhost:65536"}}, "embedding.url", "port is from 1 to 65535"),
+        ({"embedding": {"url": "http://a%20b/v1"}}, "embedding.url", "a host of letters, digits"),
         ({"language_model": {"api_key": "a b"}}, "language_model.api_key", "printable ASCII"),
         ({"language_model": {"api_key": ""}}, "language_model.api_key", "1 to 4000"),
         ({"language_model": {"max_tokens_per_night": -1}}, "language_model.max_tokens_per_night", "at least 0"),
@@ -261,6 +264,20 @@ async def test_bad_input_is_one_sentence_and_changes_nothing(
     said = await refused(keeper, 422, field, **sections)
     assert says in said
     assert said.startswith(field)
+
+
+async def test_who_restores_while_another_saves_is_told(
+    kept: Api, keeper: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await save(keeper, language_model={"max_tokens_per_night": 1})
+
+    async def came_before(*_: Any) -> bool:
+        return False
+
+    monkeypatch.setattr(repository, "append", came_before)
+    answer = await keeper.post(f"{PATH}/restore", json={"version": 1})
+    # `version` is the one to go back to.
+    assert (answer.status_code, answer.json()["field"], answer.json()["version"]) == (409, "newest", 1)
 
 
 async def test_a_version_is_asked_for(kept: Api, keeper: httpx.AsyncClient) -> None:
@@ -290,6 +307,9 @@ async def test_back_to_an_earlier_version(kept: Api, keeper: httpx.AsyncClient, 
     assert ([one["version"] for one in last["items"]], last["next_cursor"]) == ([1], None)
     stale = await keeper.post(f"{PATH}/restore", json={"version": 1, "newest": 2})
     assert (stale.status_code, stale.json()["field"], stale.json()["version"]) == (409, "newest", 3)
+    ahead = (await keeper.post(f"{PATH}/restore", json={"version": 1, "newest": 99})).json()
+    assert (ahead["status"], ahead["field"], ahead["version"]) == (409, "newest", 3)
+    assert ahead["detail"] == "There is no version 99; the newest is 3."
     assert (await shown(keeper))["version"] == 3
     assert (await keeper.post(f"{PATH}/restore", json={"version": 1, "newest": 3})).json()["version"] == 4
     absent = await keeper.post(f"{PATH}/restore", json={"version": 99})

@@ -1,11 +1,15 @@
 """Endpoints that are not what they should be: what is said of each, and private ones that nobody allowed."""
 
+import re
 import socket
 import time
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 from tests.conftest import Api, serving
 from tests.embedding import standin as vectors
 from tests.language import standin as chat
@@ -15,6 +19,7 @@ from reverie.core import addresses
 from reverie.core.config import Settings
 from reverie.core.exchange import AsyncExchange, Exchange, Private, endpoint_url
 from reverie.embedding.protocol import Embedder
+from reverie.settings.schemas import Url
 
 HTML = b"<!DOCTYPE html><html><body>Welcome!</body></html>"
 
@@ -132,6 +137,34 @@ async def test_one_that_lies_about_its_dimension(
     assert one["detail"] == "The embedding endpoint answered with 96 dimensions instead of 64."
 
 
+TAKEN = [
+    "", "http://localhost:11434/v1", "http://127.0.0.1:65535", "http://[::1]:8080/v1", "http://[2606:4700::1111]",
+    "http://[::ffff:10.0.0.1]:80", "https://models.example.com./v1/", "http://text_embeddings:80/v1",
+    "https://models.example.com/v1/projects/a%20b/locations/~x:predict@2", f"https://models.example.com/{'v' * 1_900}",
+]  # fmt: skip
+
+
+def published(url: str) -> bool:
+    """Whether the schema that is published takes a URL."""
+    schema = TypeAdapter(Url).json_schema()
+    return re.search(schema["pattern"], url) is not None and len(url) <= schema["maxLength"]
+
+
+@pytest.mark.parametrize("url", TAKEN)
+def test_what_is_taken_as_a_url_is_so_by_the_published_schema(url: str) -> None:
+    assert TypeAdapter(Url).validate_python(url) == url
+    assert published(url)
+
+
+@given(st.sampled_from(["http://", "https://", "HTTP://"]), st.text("a1.:/[]-_%!@ ", max_size=12))
+def test_no_url_is_taken_that_the_published_schema_refuses(scheme: str, rest: str) -> None:
+    try:
+        TypeAdapter(Url).validate_python(scheme + rest)
+    except ValidationError:
+        return
+    assert published(scheme + rest)
+
+
 PRIVATE = [
     "http://127.0.0.1:11434/v1", "http://localhost:8080", "http://10.1.2.3/v1", "http://172.16.0.1", "http://192.168.0.9",
     "http://169.254.169.254/latest", "http://100.64.0.1", "http://0.0.0.0", "http://[::1]:80/v1", "http://[fe80::1]",
@@ -160,6 +193,7 @@ async def test_private_endpoints_are_refused(settings: Settings, embedder: Embed
     [
         "64:ff9b:1:7f00:0:100::", "64:ff9b:1::808:808", "2001:db9::200:5efe:7f00:1", "2606:4700::5efe:a00:5",
         "3fff::1", "192.0.0.8", "192.88.99.1", "168.63.129.16", "::ffff:168.63.129.16", "64:ff9b::a83f:8110",
+        "2001:0:808:808::f7f7:f7f7", "2001:0:7f00:1::f7f7:f7f7", "::808:808", "2002:a00:5::1",
     ],
 )  # fmt: skip
 def test_relays_tunnels_and_hosts_of_clouds_are_private(address: str) -> None:
@@ -167,9 +201,25 @@ def test_relays_tunnels_and_hosts_of_clouds_are_private(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address",
-    ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "64:ff9b::808:808", "2606:4700::5efe:808:808", "168.63.129.17"],
+    "prefix", ["fe80:", "fd12:3456:", "fec0:", "ff02:", "2001:db8:", "64:ff9b:1:", "2002:7f00:1:", "3fff:"]
 )
+@pytest.mark.parametrize("mark", ["0:5efe", "200:5efe"])
+def test_a_public_address_within_makes_no_private_one_public(prefix: str, mark: str) -> None:
+    assert addresses.is_private(f"{prefix}:{mark}:808:808")
+
+
+def test_a_tunnel_within_a_tunnel_is_as_private_as_its_end() -> None:
+    assert addresses.is_private("2002:808:808::5efe:7f00:1")
+    assert not addresses.is_private("2002:808:808::5efe:808:808")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "64:ff9b::808:808", "2606:4700::5efe:808:808", "168.63.129.17",
+        "::ffff:8.8.8.8", "2002:808:808::1",
+    ],
+)  # fmt: skip
 def test_public_addresses_are_public(address: str) -> None:
     assert not addresses.is_private(address)
 

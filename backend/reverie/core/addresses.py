@@ -6,21 +6,24 @@ to another one a moment later (DNS rebinding) changes nothing.
 
 import asyncio
 import ipaddress
+import math
 import socket
 from typing import Final
 
 import httpx
 
-_TRANSLATED: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
-"""Addresses of IPv6 that stand for the address of IPv4 in their last bits (RFC 6052, RFC 4291)."""
+_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
+"""Addresses of IPv6 that stand for the address of IPv4 in their last bits (RFC 6052)."""
 
 _ISATAP: Final = (0x0000_5EFE, 0x0200_5EFE)
-"""What stands before the address of IPv4 in the last bits of an address of a tunnel (RFC 5214), of any prefix."""
+"""What stands before the address of IPv4 in the last bits of an address of a tunnel (RFC 5214). Its prefix may be any,
+a private one too: a public address within says nothing of it."""
 
 _REFUSED: Final = tuple(
     map(
         ipaddress.ip_network,
         (
+            "2001::/32",  # Teredo (RFC 4380): one address of it leads to two of IPv4, a server's and a client's.
             "64:ff9b:1::/48",  # Translated within a network (RFC 8215), the address of IPv4 at a place of its choice.
             "3fff::/20",  # Documentation (RFC 9637).
             "192.0.0.0/24",  # Protocols (RFC 6890).
@@ -32,6 +35,10 @@ _REFUSED: Final = tuple(
 """What `ipaddress` has among the addresses of the public internet, and is not."""
 
 
+CONNECT_SECONDS: Final = 3.0
+"""How long an address is tried before the next of its host is: one that drops what is sent to it never refuses."""
+
+
 class PrivateAddress(Exception):  # noqa: N818 - named as it is said
     """A host is, or resolves to, an address that is not of the public internet."""
 
@@ -40,13 +47,15 @@ def is_private(address: str) -> bool:
     """Whether an address is of anything else than the public internet.
 
     Loopback, RFC 1918, link-local (metadata services too), unique local, shared (RFC 6598), multicast, reserved,
-    relays and translators, and all of these within an address of IPv6.
+    relays, tunnels and translators, and all of these within an address of IPv6.
     """
     found = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
-        if inner is None and (any(found in one for one in _TRANSLATED) or int(found) >> 32 & 0xFFFF_FFFF in _ISATAP):
-            inner = ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)
+        last = ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)
+        if int(found) >> 32 & 0xFFFF_FFFF in _ISATAP and is_private(str(last)):
+            return True
+        # Each of these has one prefix of its own, which says nothing but that it is led to the address within.
+        inner = last if found in _TRANSLATED else found.ipv4_mapped or found.sixtofour
         if inner is not None:
             return is_private(str(inner))
         if found.is_site_local:
@@ -76,7 +85,13 @@ def place_of(url: httpx.URL) -> tuple[str, int]:
 
 
 class PublicOnly(httpx.AsyncHTTPTransport):
-    """Connects to public addresses alone, and past every proxy: whoever looks a name up decides where it leads."""
+    """Connects to public addresses alone, and past every proxy: whoever looks a name up decides where it leads.
+
+    Of several addresses, each but the last is tried for :data:`CONNECT_SECONDS` at most, and for its share of the
+    request's extension ``seconds``, which is the time that all of it has. The one that answered last is tried first.
+    """
+
+    _answered: str | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Sends a request.
@@ -88,21 +103,36 @@ class PublicOnly(httpx.AsyncHTTPTransport):
             addresses = await looked_up(*place_of(request.url))
         except (OSError, UnicodeError) as error:
             raise httpx.ConnectError(str(error), request=request) from error
+        addresses.sort(key=lambda one: one != self._answered)
+        each = min(CONNECT_SECONDS, request.extensions.get("seconds", math.inf) / len(addresses))
         for left, address in enumerate(addresses, 1 - len(addresses)):
             try:
-                return await super().handle_async_request(_to(request, address))
+                response = await super().handle_async_request(_to(request, address, each if left else None))
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 if left == 0:
                     raise
+            else:
+                self._answered = address
+                return response
         raise httpx.ConnectError("no address", request=request)
 
 
-def _to(request: httpx.Request, address: str) -> httpx.Request:
-    """A request to this address; its certificate has to be that of the host it was meant for, which Host names."""
+def _to(request: httpx.Request, address: str, seconds: float | None) -> httpx.Request:
+    """A request to this address; its certificate has to be that of the host it was meant for, which Host names.
+
+    ``seconds``: how long is tried to connect, where not as long as the request says.
+    """
+    timeout = dict(request.extensions.get("timeout", {}))
+    if seconds is not None:
+        timeout["connect"] = seconds
     return httpx.Request(
         request.method,
         request.url.copy_with(host=address),
         headers=request.headers,
         stream=request.stream,
-        extensions={**request.extensions, "sni_hostname": request.url.raw_host.decode("ascii")},
+        extensions={
+            **request.extensions,
+            "sni_hostname": request.url.raw_host.decode("ascii"),
+            "timeout": timeout,
+        },
     )

@@ -86,8 +86,9 @@ class AsyncExchange:
         """
         if self._client.is_closed:
             raise Closed
+        sent = self._client.stream("POST", self._url, content=content, extensions={"seconds": seconds})
         try:
-            async with asyncio.timeout(seconds), self._client.stream("POST", self._url, content=content) as response:
+            async with asyncio.timeout(seconds), sent as response:
                 body = bytearray()
                 async for chunk in response.aiter_bytes():
                     body += chunk
@@ -109,8 +110,9 @@ class AsyncExchange:
 class Exchange:
     """:class:`AsyncExchange` for several threads.
 
-    It runs in a loop of its own: only there can all of a request, looking up the name and each line of the answer's
-    head included, be broken off when its time is over.
+    It runs in a loop of its own: only there can all of a request be left when its time is over, looking up the name
+    and each line of the answer's head included. Nothing breaks off a look-up that hangs: it goes on in a thread of the
+    loop, and a process that ends waits for it, for as long as the resolver of the system tries.
     """
 
     def __init__(self, url: httpx.URL, api_key: str | None, setting: str, *, public_only: bool = False) -> None:

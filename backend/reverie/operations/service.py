@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import psycopg
@@ -13,6 +12,7 @@ from psycopg_pool import PoolTimeout
 
 from reverie.core import clock
 from reverie.core.database import Database, WriteSession
+from reverie.core.endings import surely
 from reverie.core.errors import NotFound, ReverieError
 from reverie.core.outages import IN_THE_WAY, PASSING
 from reverie.core.queue import Bell
@@ -21,7 +21,6 @@ from reverie.operations import repository
 from reverie.operations.repository import Leased
 from reverie.operations.schemas import OperationOut
 
-T = TypeVar("T")
 Handler: TypeAlias = Callable[[Leased], Awaitable[dict[str, Any]]]
 """Does the work of one kind of operation and returns its result (ids and counts, no text)."""
 
@@ -91,7 +90,7 @@ class OperationService:
             held = await asyncio.shield(leasing)
         except asyncio.CancelledError:
             # It may be leased already, which nobody would know until the lease runs out.
-            held = await _surely(leasing)
+            held = await surely(leasing)
             if held is not None:
                 await self._give_back(held)
             raise
@@ -197,7 +196,7 @@ class OperationService:
         giving = asyncio.create_task(self._release(held))
         self._given_back.add(giving)
         giving.add_done_callback(self._given_back.discard)
-        await _surely(giving)
+        await surely(giving)
 
     async def _release(self, held: Leased) -> None:
         """Gives an operation back at once; the worker ends, so without PostgreSQL that is left to its lease."""
@@ -224,14 +223,6 @@ class OperationService:
     def _latest(self, now: datetime) -> datetime:
         """When every lease given by now has ended: one that ends later is from before the clock was set back."""
         return now + max(self.LEASE, self.LONGEST_REST) + clock.SKEW
-
-
-async def _surely(work: "asyncio.Future[T]") -> T:
-    """What ``work`` returns, however often the one who waits for it is cancelled meanwhile."""
-    while not work.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.shield(work)
-    return work.result()
 
 
 def _is_outage(error: Exception) -> bool:

@@ -13,6 +13,7 @@ import structlog
 
 from reverie.core.config import Settings
 from reverie.core.database import Database
+from reverie.core.endings import to_its_end
 from reverie.core.errors import Conflict, SettingsError, StartError
 from reverie.core.outages import PASSING
 from reverie.embedding.encoder import Encoder
@@ -85,7 +86,7 @@ class Reembedder:
         except Conflict as error:
             raise TryLater(error.detail) from None
         finally:
-            await encoder.close()
+            await to_its_end(encoder.close())
         return told | {"state": "done"}
 
     async def _end_others(self, identity: tuple[str, int, str]) -> None:

@@ -108,10 +108,8 @@ Tell = Callable[[Progress], None]
 class BrokenOff(Conflict):
     """The change was broken off"""
 
-    def __init__(
-        self, detail: str = "The change was broken off by `reverie reembed --abort` in another place."
-    ) -> None:
-        super().__init__(detail)
+    def __init__(self) -> None:
+        super().__init__("The change was broken off by `reverie reembed --abort` in another place.")
 
 
 class ReembeddingService:

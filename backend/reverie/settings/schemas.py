@@ -16,11 +16,15 @@ from reverie.settings.overlay import Source
 from reverie.text.fields import whole
 
 MOST_URL: Final = 2_000
+MOST_PORT: Final = 65_535
 MOST_NAME: Final = 255
 MOST_KEY: Final = 4_000
 MOST_VERSION: Final = 2**31 - 2
 
-_URL = r"^(https?://[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*(:[0-9]{1,4})?(/[A-Za-z0-9/_.-]*)?)?$"
+_URL = (
+    r"^(https?://([A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|\[[0-9A-Fa-f:.]{2,45}\])"
+    r"(:[0-9]{1,5})?(/[!$->@-~]*)?)?$"
+)
 _NAME = r"^([A-Za-z0-9][A-Za-z0-9_.:/@+-]*)?$"
 _PRINTABLE = re.compile(r"[!-~]+")
 
@@ -42,6 +46,14 @@ def _url(value: str) -> str:
         parsed.raw_host.decode("ascii").encode("idna")
     except UnicodeError:
         raise ValueError("takes a URL whose host has 1 to 63 characters between its dots") from None
+    if parsed.port is not None and not 1 <= parsed.port <= MOST_PORT:
+        raise ValueError(f"takes a URL whose port is from 1 to {MOST_PORT}")
+    # What is published takes all that is taken: here it is what decides.
+    if not re.fullmatch(_URL[1:-1], value):
+        raise ValueError(
+            "takes http:// or https://, a host of letters, digits and signs of .-_ or an address in brackets, and "
+            "maybe a port and a path"
+        )
     return value
 
 
@@ -66,7 +78,7 @@ def _key(value: str) -> str:
     return value
 
 
-Url = Annotated[str, AfterValidator(_url), WithJsonSchema({"type": "string", "maxLength": 200, "pattern": _URL})]
+Url = Annotated[str, AfterValidator(_url), WithJsonSchema({"type": "string", "maxLength": MOST_URL, "pattern": _URL})]
 """A URL, or an empty text for none."""
 
 Name = Annotated[
@@ -329,12 +341,12 @@ class AiTested(Answer):
 class Stale(Conflict):
     """The request conflicts with what is there"""
 
-    def __init__(self, detail: str, newest: int | None = None, field: str = "version") -> None:
-        super().__init__(detail, field=None if newest is None else field)
+    def __init__(self, detail: str, newest: int, field: str) -> None:
+        super().__init__(detail, field=field)
         self.newest = newest
 
     @classmethod
-    def after(cls, newest: int, name: str | None, field: str = "version") -> Self:
+    def after(cls, newest: int, name: str | None, field: str) -> Self:
         """Of whoever read an older version than the newest, which the key of this name saved."""
         by = f" by the key {name!r}" if name else ""
         return cls(
@@ -345,4 +357,4 @@ class Stale(Conflict):
 
     def problem(self, instance: str) -> dict[str, Any]:
         """The problem document, with the newer version."""
-        return super().problem(instance) | ({} if self.newest is None else {"version": self.newest})
+        return super().problem(instance) | {"version": self.newest}

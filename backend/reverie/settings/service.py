@@ -118,10 +118,7 @@ class AiSettingsService:
         """
         async with self._database.reading(None) as session:
             before = await repository.newest(session)
-        if given.version > before.version:
-            raise Stale(f"There is no version {given.version}; the newest is {before.version}.", before.version)
-        if given.version != before.version:
-            raise Stale.after(before.version, before.saved_by_name)
+        _refuse_stale(before, given.version, "version")
         version = self._version(before, {"language_model": given.language_model, "embedding": given.embedding,
                                          "reranker": given.reranker})  # fmt: skip
         self._refuse_parts(version)
@@ -140,8 +137,8 @@ class AiSettingsService:
         async with self._database.reading(None) as session:
             before = await repository.newest(session)
             found = await repository.page(session, number + 1, 1)
-        if given.newest not in (None, before.version):
-            raise Stale.after(before.version, before.saved_by_name, field="newest")
+        if given.newest is not None:
+            _refuse_stale(before, given.newest, "newest")
         if not found or found[0].version != number:
             raise NotFound(f"There is no version {number} of the settings.")
         await self._refuse_private(found[0])
@@ -269,7 +266,8 @@ class AiSettingsService:
             version = replace(version, operation_id=operation_id or kept)
             if not await repository.append(session, version):
                 newest = await repository.newest(session)
-                raise Stale.after(newest.version, newest.saved_by_name)
+                field = "version" if version.restored is None else "newest"
+                raise Stale.after(newest.version, newest.saved_by_name, field)
             if operation_id is not None:
                 payload = {"version": version.version}
                 await operations.insert(session, operation_id, principal.space_id, REEMBED, now, payload=payload)
@@ -380,6 +378,18 @@ class AiSettingsService:
 def status_of(out: AiSettingsChanged) -> int:
     """The status of an answer: whether it is done, or accepted."""
     return 200 if out.operation_id is None else 202
+
+
+def _refuse_stale(before: Version, number: int, field: str) -> None:
+    """Makes sure that the version which was read is the newest.
+
+    Raises:
+        Stale: it is not, or there is none of this number.
+    """
+    if number > before.version:
+        raise Stale(f"There is no version {number}; the newest is {before.version}.", before.version, field)
+    if number < before.version:
+        raise Stale.after(before.version, before.saved_by_name, field)
 
 
 def _refuse_unknown(settings: Settings, version: Version) -> None:
