@@ -29,11 +29,19 @@ from reverie.recall.types import Arm, Found, key_of, user_of
 from reverie.runtime import Runtime
 
 TALKS = FEWEST
+QUESTION = "Which tulip survived the greenhouse?"
 
 
 @pytest.fixture
 async def principal(runtime: Runtime, api: Api) -> Principal:
     return await runtime.keys.authenticate(await api.key())
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vector arm brings three candidates, and seven where nights tell which of them matter."""
+    recipe = replace(RECIPES["balanced"], depth=3, night_depth=7)
+    monkeypatch.setattr(pipeline, "RECIPES", {**RECIPES, "balanced": recipe})
 
 
 async def nights(remember: Remember, user: str = "ann", count: int = TALKS) -> list[str]:
@@ -97,7 +105,7 @@ async def test_the_words_of_a_question_are_those_of_summaries(
     before = clock.now()
     await dream(runtime, owner)
     await night_of(runtime, principal)
-    query = RecallIn(user_id=["ann"], q="Which tulip survived the greenhouse?", tiers=["hot"])
+    query = RecallIn(user_id=["ann"], q=QUESTION, tiers=["hot"])
     gathered = await runtime.recall.gather(principal, query, Stopwatch())
     rows, answer = gathered.pool.rows, gathered.night
     assert answer is not None
@@ -107,13 +115,12 @@ async def test_the_words_of_a_question_are_those_of_summaries(
     assert told(nights_of(gathered.sheets, before), gathered.arms) is None
 
 
+@pytest.mark.usefixtures("narrow")
 async def test_whom_nights_tell_of_is_looked_through_more_widely(
     remember: Remember, owner: Connection, runtime: Runtime, principal: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    narrow = replace(RECIPES["balanced"], depth=3, night_depth=7)
-    monkeypatch.setattr(pipeline, "RECIPES", {**RECIPES, "balanced": narrow})
     await nights(remember)
-    query = RecallIn(user_id=["ann"], q="Which tulip survived the greenhouse?", k=3, tiers=["hot"])
+    query = RecallIn(user_id=["ann"], q=QUESTION, k=3, tiers=["hot"])
 
     async def looked_through(**more: Any) -> int:
         gathered = await runtime.recall.gather(principal, query, Stopwatch(), **more)
@@ -135,33 +142,30 @@ async def test_whom_nights_tell_of_is_looked_through_more_widely(
     assert await looked_through() == 3
 
 
+@pytest.mark.usefixtures("narrow")
 async def test_whom_nights_tell_too_little_of_is_looked_through_as_before(
-    remember: Remember, owner: Connection, runtime: Runtime, principal: Principal, monkeypatch: pytest.MonkeyPatch
+    remember: Remember, owner: Connection, runtime: Runtime, principal: Principal
 ) -> None:
-    narrow = replace(RECIPES["balanced"], depth=3, night_depth=7)
-    monkeypatch.setattr(pipeline, "RECIPES", {**RECIPES, "balanced": narrow})
     await nights(remember)
     await dream(runtime, owner)
     assert await night_of(runtime, principal) is not None
-    question = "Which tulip survived the greenhouse?"
     # Of the day that has begun there is no summary yet.
-    await remember("ann", *({"content": f"{question} Tulip {n} survived the greenhouse."} for n in range(7)))
-    query = RecallIn(user_id=["ann"], q=question, k=3, tiers=["hot"])
+    await remember("ann", *({"content": f"{QUESTION} Tulip {n} survived the greenhouse."} for n in range(7)))
+    query = RecallIn(user_id=["ann"], q=QUESTION, k=3, tiers=["hot"])
     gathered = await runtime.recall.gather(principal, query, Stopwatch())
     assert gathered.night is not None
     assert not gathered.night.of(gathered.pool.rows)
     assert len(gathered.arms["semantic"].scores) == len(gathered.arms["semantic"].candidates) == 3
 
 
+@pytest.mark.usefixtures("narrow")
 async def test_what_is_cold_makes_nobody_look_less_widely(
     remember: Remember, owner: Connection, runtime: Runtime, principal: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    narrow = replace(RECIPES["balanced"], depth=3, night_depth=7)
-    monkeypatch.setattr(pipeline, "RECIPES", {**RECIPES, "balanced": narrow})
     await nights(remember)
     await dream(runtime, owner)
     assert await night_of(runtime, principal) is not None
-    warm = RecallIn(user_id=["ann"], q="Which tulip survived the greenhouse?", k=3, tiers=["hot"])
+    warm = RecallIn(user_id=["ann"], q=QUESTION, k=3, tiers=["hot"])
     found = (await runtime.recall.gather(principal, warm, Stopwatch())).arms["semantic"].candidates
     key, one = next(iter(found.items()))
     old = key_of(user_of(key), UUID(int=1))
@@ -175,19 +179,18 @@ async def test_what_is_cold_makes_nobody_look_less_widely(
     assert old in gathered.arms["semantic"].scores
 
 
+@pytest.mark.usefixtures("narrow")
 async def test_without_a_ranker_of_the_night_nobody_looks_more_widely(
     remember: Remember, owner: Connection, runtime: Runtime, api: Api, caller: httpx.AsyncClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    narrow = replace(RECIPES["balanced"], depth=3, night_depth=7)
-    monkeypatch.setattr(pipeline, "RECIPES", {**RECIPES, "balanced": narrow})
     await nights(remember)
     await dream(runtime, owner)
     recall = api.app.state.recall
     for rankers, wide in ((recall._rankers, 7), ({}, 3)):
         monkeypatch.setattr(recall, "_rankers", rankers)
         for _ in range(2):
-            answer = await explained(caller, "ann", "Which tulip survived the greenhouse?", k=3, tiers=["hot"])
+            answer = await explained(caller, "ann", QUESTION, k=3, tiers=["hot"])
         assert answer["explain"]["arms"]["semantic"]["candidates"] == wide
 
 
@@ -195,7 +198,7 @@ async def test_who_looks_no_more_widely_waits_for_no_night(
     remember: Remember, runtime: Runtime, principal: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await nights(remember, count=1)
-    query = RecallIn(user_id=["ann"], q="Which tulip survived the greenhouse?", recipe="fast", tiers=["hot"])
+    query = RecallIn(user_id=["ann"], q=QUESTION, recipe="fast", tiers=["hot"])
     late, waited = asyncio.Event(), list[float]()
     wait = asyncio.wait
     bring = Desk.bring

@@ -7,7 +7,7 @@ use that conversation is for a question. Beside it the night has weighed how muc
 import math
 import struct
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -172,10 +172,9 @@ class Told:
     nights: Mapping[bytes, tuple[Night, int]]
     said: Column
 
-    def of(self, rows: Sequence[Candidate]) -> bool:
+    def of(self, rows: Collection[Candidate]) -> bool:
         """Whether summaries tell of so many candidates that they have something to say."""
-        count = sum(place >= 0 for place, _ in map(self._says, rows))
-        return count > 0 and count >= LEAST_TOLD * len(rows)
+        return _enough_told(sum(place >= 0 for place, _ in map(self._says, rows)), len(rows))
 
     def matrix(self, rows: Sequence[Candidate], retold: npt.NDArray[np.bool_]) -> Matrix | None:
         """:data:`NAMES` of candidates, float32 ``[n, 7]``; None where summaries tell of too few of them.
@@ -186,7 +185,7 @@ class Told:
         places = np.array([place for place, _ in said], dtype=np.intp)
         told = places >= 0
         count = int(told.sum())
-        if not count or count < LEAST_TOLD * len(rows):
+        if not _enough_told(count, len(rows)):
             return None
         found = np.empty((len(rows), len(NAMES)), dtype=np.float32)
         found[:, 0] = _beside_their_like(np.array([one.salience for one in rows]), [retold & told, ~retold & told])
@@ -202,6 +201,10 @@ class Told:
             return -1, False
         place, quoted = night.tells(one)
         return (place if place < 0 else first + place), quoted
+
+
+def _enough_told(count: int, many: int) -> bool:
+    return count > 0 and count >= LEAST_TOLD * many
 
 
 def tell(nights: Mapping[bytes, Night], vector: FloatArray, terms: bytes) -> Told | None:

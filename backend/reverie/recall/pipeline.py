@@ -307,11 +307,12 @@ class RecallService:
         watch.lap("arms")
         sheets, made = await bringing
         night = told(made, arms)
-        narrow = arms[SEMANTIC].best(max(recipe.depth, question.k)) if SEMANTIC in arms else None
+        known, depth = _known_by(arms), max(recipe.depth, question.k)
+        wide = SEMANTIC in arms and len(arms[SEMANTIC].scores) > depth
         # Where nights tell of too few of what the vector arm has brought for them, it is as if it had brought no more.
-        if narrow is not None and (night is None or not night.of(list(_known_by(arms).values()))):
-            arms[SEMANTIC] = narrow
-        known = _known_by(arms)
+        if wide and (night is None or not night.of(known.values())):
+            arms[SEMANTIC] = arms[SEMANTIC].best(depth)
+            known = _known_by(arms)
         # As of a moment that is over, what is in focus today says nothing.
         if recipe.focus and asked.at is None and len(known) < question.k:
             arms[FOCUS] = await self._arms.focused(question.bounds)
