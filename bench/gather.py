@@ -29,13 +29,14 @@ from reverie.recall.features import NAMES, NIGHT_NAMES, NIGHT_RERANK_NAMES, RERA
 from reverie.recall.fuse import linear
 from reverie.recall.night import Told
 from reverie.recall.pipeline import RecallService, Stopwatch
-from reverie.recall.pool import Places, Pool, best, pool
+from reverie.recall.pool import Pool, best, pool
 from reverie.recall.ranker import NONE
 from reverie.recall.ranking import reranked_rows, shortlist
 from reverie.recall.recipes import RECIPES, RecipeName
 from reverie.recall.rerank import passages, rerank
 from reverie.recall.schemas import RecallQuery
 from reverie.recall.times import spans_for
+from reverie.recall.traits import Places
 from reverie.recall.types import Arm, Key, Question, Scored, trace_of
 from reverie.runtime import open_runtime
 from reverie.text.names import name_words
@@ -247,8 +248,8 @@ class Searched(NamedTuple):
             for row in self.pool.rows
             if any(row.key in arm.scores for name, arm in arms.items() if name != FOCUS)
         }
-        newest = max((row.happened_at for row in known.values()), default=None)
-        named = [] if TIMES in left else spans_for(self.question.text, self.question.now, newest)
+        moments = (row.happened_at for row in known.values())
+        named = [] if TIMES in left else spans_for(self.question.text, self.question.now, moments)
         return pool(arms, known, named)
 
 

@@ -19,12 +19,14 @@ from psycopg import sql
 from reverie.core import clock
 from reverie.core.config import load_settings
 from reverie.core.database import Database, ReadSession, Rows
-from reverie.core.ids import lower_bound, user_uuid
+from reverie.core.ids import lower_bound, user_uuid, uuid7s
 from reverie.core.kinds import KINDS
 from reverie.core.pool import Line, Statement
 from reverie.embedding.protocol import Embedder
+from reverie.memories import repository
 from reverie.memories.model import Model
 from reverie.memories.repository import SQL as memories  # noqa: N811 - its queries
+from reverie.memories.repository import NewTrace
 from reverie.recall import candidates, lexical, vectors
 from reverie.recall.indexes import Indexes
 from reverie.recall.types import Bounds, Question
@@ -282,6 +284,35 @@ async def test_what_is_to_be_encoded_is_looked_up_by_the_primary_key(young: Load
         query = memories.text("unembedded", model=young.model.id)
         await session.send(query, (ids, user, 100, False, 40, user, 10_000))
     assert by_key(watched.plans[-1]) == {1}
+
+
+async def test_a_young_store_is_filled_by_the_primary_key(api: Api, database_url: str) -> None:
+    """The checks of foreign keys, which are planned when the connection writes for the first time."""
+    keys: KeyService = api.app.state.keys
+    space_id, now = await keys.ensure_space("default"), clock.now()
+    database: Database = api.app.state.database
+    user_id, ids = user_uuid(space_id, "nora"), uuid7s(now, 1 + 3 * 1000)
+    traces = [
+        NewTrace(
+            id=one, content=f"A note {n}", kind="note", role=None, speaker=None, conversation_id=None, external_id=None,
+            language="english", occurred_at=None, salience=0.1, salience_given=True, identity=one.bytes * 2,
+            digest=one.bytes * 2, vectors=False, source=None, meta={},
+        )
+        for n, one in enumerate(ids)
+    ]  # fmt: skip
+    model = Model(0, "none", DIM, "fp16")
+    async with database.writing(space_id) as session:
+        await repository.raise_version(session, space_id, user_id, "nora", now)
+        # Of some hundreds every index costs the same, and little.
+        for some in (traces[:1], traces[1:1001], traces[1001:2001], traces[2001:]):
+            written = await repository.write_traces(session, space_id, user_id, some, [], model, now)
+            assert all(one.stored for one in written.values())
+        await session.fetch(b"SELECT pg_stat_force_next_flush()")
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        read = owner.execute("SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'memory_trace'")
+        [(rows,)] = read.fetchall()
+    # By another index each trace is looked up among all that the user has: millions.
+    assert len(traces) < rows < 10 * len(traces)
 
 
 LINKED = 20

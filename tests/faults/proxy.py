@@ -33,7 +33,7 @@ class Proxy:
 
     async def listen(self) -> None:
         """Lets callers in, at the same port each time."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -45,6 +45,7 @@ class Proxy:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._writers.clear()
 
     def cut(self) -> None:
         """Ends every line that there is; new ones may come."""
@@ -89,12 +90,19 @@ class Proxy:
             self.says = None
             self.cut()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:
+            # Let in by the server's last turn; nobody would end this line.
+            writer.transport.abort()
+            return
+        # At once: a task that is cancelled before its first step never comes to its `finally`.
         self.lines += 1
-        self._tasks.add(task)
         self._writers.add(writer)
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._open.wait()
             if self.says is not None:
@@ -106,7 +114,6 @@ class Proxy:
             pass
         finally:
             self._writers.discard(writer)
-            self._tasks.discard(task)
             writer.transport.abort()
 
     async def _answer(

@@ -379,7 +379,7 @@ async def test_where_not_all_edges_were_looked_at_there_may_be_more(lisbon: Draw
 
 
 def test_a_node_has_more_edges_than_are_looked_at_one_way() -> None:
-    hub, *others = (UUID(int=n) for n in range(5))
+    hub, *others = (UUID(int=n).bytes for n in range(5))
     mentions = [Link(one, hub, "mentions", 1.0) for one in others[:2]]
     both = [*mentions, *(Link(one, hub, "knows", 1.0) for one in others[2:]), Link(hub, others[0], "knows", 1.0)]
     assert not crowded(both * 2, [hub], 2), "each way by itself, and each edge once"
@@ -393,7 +393,7 @@ async def test_of_very_many_edges_the_last_are_read_and_no_others(lisbon: Drawn)
     [[space_id]] = await rows(lisbon.settings, "SELECT space_id FROM memory_user WHERE user_id = %s", (lisbon.user_id,))
     asked: Any = Explaining(lisbon.settings, space_id)
     for types in (None, ["lives_in"], ["mentions"]):
-        await PostgresGraph(asked).neighbours(Whose(space_id, lisbon.user_id), [lisbon.ids["Lisbon"]], types, 10)
+        await PostgresGraph(asked).neighbours(Whose(space_id, lisbon.user_id), [lisbon.ids["Lisbon"].bytes], types, 10)
         # An index that is read forwards gives the first.
         read = {(node["Index Name"], node["Scan Direction"]) for node in asked.scans()}
         assert read == {(f"memory_edge_{one}", "Backward") for one in ("pkey", "apart", "dst")}

@@ -18,6 +18,7 @@ from reverie.core.kinds import KINDS
 from reverie.core.queries import Queries
 from reverie.memories.strength import HALF_LIVES, HALFWAY, PARTS, parts_at
 from reverie.recall.strengths import Sheet, Strengths
+from reverie.recall.traits import Traits
 from reverie.recall.types import Candidate, key_of
 
 NOW = datetime(2026, 11, 22, 6, 30, 15, 123_456, tzinfo=UTC)
@@ -47,7 +48,7 @@ def told(
     )
     counted = {one.key[16:]: (recalls, last_at.timestamp())} if last_at is not None else {}
     [found] = Strengths({USER.bytes: Sheet({**HALF_LIVES, **(half_lives or {})}, counted)}, moment.timestamp()).of(
-        [one]
+        [one.key], Traits.of([one])
     )
     return float(found)
 

@@ -36,8 +36,8 @@ def fill(settings: Settings, space_id: UUID, user: str, number: int) -> None:
     So many do in conversations.
     """
     user_id, now, chance = user_uuid(space_id, user), clock.now(), random.Random(7)  # noqa: S311 - no secret
-    people = uuid7s(now - timedelta(minutes=2), 200)
-    ids = uuid7s(now - timedelta(minutes=1), number)
+    # Not of a moment that is over, which may lie in a week without a partition.
+    people, ids = uuid7s(now, 200), uuid7s(now + timedelta(seconds=1), number)
     with psycopg.connect(str(settings.database_url)) as owner:
         with owner.cursor().copy(TRACE) as copy:
             for one in people:

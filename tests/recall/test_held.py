@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,6 +21,7 @@ from psycopg_pool import PoolTimeout
 from structlog.testing import CapturingLogger
 from tests.conftest import Api, serving
 from tests.memories.helpers import Fickle, owner, post, rows, run_operation, unit
+from tests.recall.chilling import AGES, NOW, chill
 from tests.recall.stores import empty_store
 from tests.tiers.rows import add_model
 from tests.waiting import until
@@ -32,10 +34,13 @@ from reverie.core.ids import uuid7s
 from reverie.core.kinds import KINDS
 from reverie.embedding.protocol import EmbeddingError, FloatArray
 from reverie.memories.model import Model
-from reverie.recall import arms, held, vectors
+from reverie.recall import arms, candidates, held, lexical, shown, vectors, words
 from reverie.recall.cache import SECONDS
-from reverie.recall.held import Held, Shelf
-from reverie.recall.types import Bounds, Candidate, Found, Key, key_of
+from reverie.recall.cold import COLD
+from reverie.recall.held import Held, Mark, Shelf
+from reverie.recall.pipeline import RecallService
+from reverie.recall.types import Bounds, Candidate, Found, Key, Question, key_of
+from reverie.recall.words import Reading, Terms, Words
 from reverie.tiers.indexes import add_model_indexes
 
 PAST = datetime(2020, 3, 4, 5, 6, 7, 891_011, tzinfo=UTC)
@@ -52,6 +57,16 @@ STANDING = ROWS - GONE
 EVERY_KIND = sorted(KINDS.values())
 ROLES = (None, "user", "assistant", "system", "tool")
 TALKS = ("monday", None, "Züge 🌊")
+VOCABULARY = [
+    "the", "lakes", "herons", "swimming", "Häuser", "Seen", "quietly", "river", "boats", "harbour", "lantern", "Reiher",
+    "amber", "violet", "copper", "swims", "lake", "die", "und", "moonlight",
+]  # fmt: skip
+COMMON = np.array([1 / (1 + n) for n in range(len(VOCABULARY))]) / sum(1 / (1 + n) for n in range(len(VOCABULARY)))
+WORDED = (
+    "Where do the herons swim?", "lake", "seen, Häuser, Reiher", "welche Boote fahren auf dem See?", "nothing of that",
+    "the", "", "copper copper amber", "🌊 湖", "quiet harbours in moonlight by lantern and boat",
+    "river OR (lake & !heron):*",
+)  # fmt: skip
 SPEAKERS = (None, "Ada", "Zoë 🌊", "", "李白", 'a "b", {c}\\')
 
 
@@ -109,14 +124,52 @@ class Store:
                 " VALUES (%s, %s, %s, %s, 'english', %s, %s, %s, %s, %s, %s, %s, 'd', true, %s, %s, %s, %s, %s, %s)",
                 traces,
             )
+            await cursor.executemany(
+                "INSERT INTO memory_edge (space_id, user_id, src, dst, type, weight, ts)"
+                " VALUES (%s, %s, %s, %s, %s, 0.3, %s)",
+                [
+                    (self.space_id, user, ids[n], ids[n - 1], ("near", "supersedes")[n % 2], PAST)
+                    for n in range(1, min(9, count))
+                ],
+            )
+            total = 0 if bare else await self._write_texts(cursor, user, ids)
             await cursor.execute(
-                "INSERT INTO memory_user (space_id, user_id, external_id, version, traces, created_at, updated_at)"
-                " VALUES (%s, %s, %s, 7, %s, %s, %s)",
-                (self.space_id, user, str(user), count - gone, PAST, PAST),
+                "INSERT INTO memory_user (space_id, user_id, external_id, version, traces, words, languages,"
+                " created_at, updated_at) VALUES (%s, %s, %s, 7, %s, %s, %s, %s, %s)",
+                (self.space_id, user, str(user), count - gone, total, ["english", "german"], PAST, PAST),
             )
             if not bare:
                 for model in self.models.values():
                     await self._write_vectors(cursor, user, ids, model)
+
+    async def _write_texts(self, cursor: psycopg.AsyncCursor[Any], user: UUID, ids: Sequence[UUID]) -> int:
+        """Texts of words of which some are common; how many words all have."""
+        random = np.random.default_rng(user.int % 2**32)
+        for n, trace_id in enumerate(ids):
+            one = self.written[key_of(user, trace_id)]
+            if one.key in self.gone:
+                continue
+            said = random.choice(VOCABULARY, size=int(random.integers(0, 40)), p=COMMON)
+            language = "german" if n % 4 == 0 else "english"
+            await cursor.execute(
+                "INSERT INTO memory_body (space_id, user_id, trace_id, kind, happened_at, words, content, lexemes)"
+                " SELECT %s, %s, %s, %s, %s, length(w.lexemes), %s,"
+                " w.lexemes || array_to_tsvector(ARRAY[reverie_user_lexeme(%s)])"
+                " FROM (SELECT to_tsvector(%s::regconfig, %s) AS lexemes OFFSET 0) w",
+                (
+                    self.space_id,
+                    user,
+                    trace_id,
+                    KINDS[one.kind],
+                    one.happened_at,
+                    text := " ".join(said),
+                    user,
+                    language,
+                    text,
+                ),
+            )
+        counted = await cursor.execute("SELECT coalesce(sum(words), 0) FROM memory_body WHERE user_id = %s", (user,))
+        return int((await counted.fetchall())[0][0])
 
     async def _write_vectors(
         self, cursor: psycopg.AsyncCursor[Any], user: UUID, ids: Sequence[UUID], model: Model
@@ -140,6 +193,19 @@ class Store:
 
     async def exactly(self, asked: Bounds, question: FloatArray, model: Model, depth: int = 2000) -> Found:
         return await vectors.search(self.database, self.space_id, asked, question, model, None, depth, 10.0)
+
+    async def words(self, user: UUID, model: Model) -> Words:
+        """The words of a user, once they were brought."""
+        shelf = Shelf(model, PLENTY)
+        whose = await Asker(self, shelf).twice(user)
+        await self.bring_words(shelf, user, whose)
+        assert whose.words is not None
+        return whose.words
+
+    async def bring_words(self, shelf: Shelf, user: UUID, whose: Held) -> None:
+        """Waits until it was tried to bring the words of what is held."""
+        shelf.bring_words(self.database, self.space_id, user, whose, 10.0)
+        await until(lambda: not shelf._bringing_words)
 
     async def held(self, user: UUID, model: Model) -> Held:
         return await Asker(self, Shelf(model, PLENTY)).twice(user)
@@ -206,7 +272,8 @@ def alike(here: Found, there: Found, depth: int) -> None:
     for key, one in here.candidates.items():
         assert list(map(type, one)) == list(map(type, there.candidates[key]))
         assert one.happened_at.utcoffset() == timedelta(0)
-    assert here.pieces == {key: there.pieces[key] for key in here.scores}
+    # Only vectors are of pieces, and only their search has a plan.
+    assert here.pieces == ({key: there.pieces[key] for key in here.scores} if there.plan else {})
 
 
 SOME = _happened(52)
@@ -244,11 +311,55 @@ async def test_what_is_held_answers_as_exact_search(store: Store, model: Model, 
             assert not store.gone & here.scores.keys()
 
 
+@pytest.mark.parametrize("name", BOUNDS)
+async def test_held_words_answer_as_postgresql_does(store: Store, model: Model, name: str) -> None:
+    asked = bounds(LONG, **BOUNDS[name][0])
+    whose = await store.words(LONG, model)
+    anything = False
+    for text in WORDED:
+        assert not lexical.phrases(text)
+        for language in ("english", "german"):
+            question = Question(text, language, asked, 10, PAST)
+            there = await lexical.search(store.database, store.database, store.space_id, question, 1000, 10.0)
+            terms = await read_by(store, question)
+            for depth in (1, 7, 1000):
+                here = held.search_words(whose, asked, terms, depth)
+                assert here is not None
+                if depth == 1000:
+                    alike(here, there, depth)
+                    anything = anything or bool(here.scores)
+                if here.scores:
+                    assert here.most == pytest.approx(there.most, rel=1e-9)
+                    assert sorted(np.frombuffer(here.terms, ">i8")) == sorted(np.frombuffer(there.terms, ">i8"))
+                    first = sorted(there.scores.values(), reverse=True)[: len(here.scores)]
+                    assert max(here.scores.values()) == pytest.approx(max(first), rel=1e-6)
+                assert not store.gone & here.scores.keys()
+    assert anything is BOUNDS[name][1]
+
+
+async def read_by(store: Store, question: Question) -> Terms:
+    reading = Reading(question)
+    async with store.database.reading(store.space_id) as session:
+        await reading.send(session)
+    terms = await reading.terms()
+    assert terms is not None
+    return terms
+
+
+async def test_of_a_question_of_very_many_terms_the_longest_are_left_to_postgresql(store: Store, model: Model) -> None:
+    whose = await store.words(LONG, model)
+    for count, here in ((words.MOST_TERMS, True), (words.MOST_TERMS + 1, False)):
+        terms = await read_by(
+            store, Question(" ".join(f"w{n}x" for n in range(count)), "english", bounds(LONG), 9, PAST)
+        )
+        assert (held.search_words(whose, bounds(LONG), terms, 10) is not None) is here
+
+
 async def test_all_of_a_trace_is_held_and_nothing_that_does_not_stand(store: Store, model: Model) -> None:
     whose = await store.held(LONG, model)
     standing = {key: one for key, one in store.written.items() if key[:16] == LONG.bytes and key not in store.gone}
     assert {one.key: one for one in whose.traces} == standing
-    assert whose.version == 7
+    assert whose.mark.version == 7
     assert len(whose.traces) == len(whose.pieces) == len(whose.vectors) == STANDING
     assert whose.kinds.tolist() == [KINDS[one.kind] for one in whose.traces]
     assert set(whose.kinds.tolist()) == set(EVERY_KIND)
@@ -332,9 +443,9 @@ def brought(monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
     users: list[UUID] = []
     read = held.read
 
-    def noted(user_id: UUID, row: Any, model: Model, most: int) -> Held | None:
+    def noted(user_id: UUID, mark: Mark, row: Any, model: Model, most: int) -> Held | None:
         assert threading.current_thread() is not threading.main_thread()
-        found = read(user_id, row, model, most)
+        found = read(user_id, mark, row, model, most)
         if found is not None:
             users.append(user_id)
         return found
@@ -347,9 +458,9 @@ async def test_a_look_brings_nothing_but_what_is_wanted(store: Store, model: Mod
     query = Shelf(model, PLENTY)._query
     for wanted, most, brings in ((7, TRACES - GONE, True), (7, TRACES - GONE - 1, False), (6, 2000, False)):
         async with store.database.reading_vectors(store.space_id) as session:
-            cursor = await session.send(query, (wanted, most, LONG, LONG, LONG))
-        ((version, flag, *columns),) = await cursor.fetchall()
-        assert (version, flag, {column is not None for column in columns}) == (7, brings, {brings})
+            cursor = await session.send(query, (wanted, most, LONG, LONG, LONG, LONG))
+        ((version, moved, flag, *columns),) = await cursor.fetchall()
+        assert (version, moved, flag, {column is not None for column in columns}) == (7, None, brings, {brings})
 
 
 async def test_the_second_question_at_a_version_brings_it(asker: Asker, brought: list[UUID], write: Write) -> None:
@@ -366,9 +477,9 @@ async def test_the_second_question_at_a_version_brings_it(asker: Asker, brought:
     for version in (9, 3):
         await write(LONG, version)
         changed = await asker.twice(LONG)
-        assert changed.version == version
+        assert changed.mark.version == version
         assert await asker(LONG) is changed
-    assert (first.version, brought, asker.looks) == (7, [LONG, ALIKE[0], LONG, LONG], 13)
+    assert (first.mark.version, brought, asker.looks) == (7, [LONG, ALIKE[0], LONG, LONG], 13)
     with clock.as_of(clock.now() + timedelta(seconds=SECONDS + 1)):
         assert await asker.twice(LONG) is not changed
 
@@ -382,7 +493,7 @@ async def test_who_is_written_to_between_any_two_questions_is_never_brought(
     assert (brought, asker.looks) == ([], 5)
     whose = await asker(LONG)
     assert whose is not None
-    assert (whose.version, brought, asker.looks) == (10, [LONG], 6)
+    assert (whose.mark.version, brought, asker.looks) == (10, [LONG], 6)
     for version in (11, 12):
         await write(LONG, version)
         assert await asker(LONG) is None
@@ -402,8 +513,8 @@ async def test_while_one_brings_others_neither_look_nor_bring(asker: Asker, brou
     slow.gate.set()
     whose = await asking
     assert whose is not None
-    assert (whose.version, brought) == (7, [ALIKE[0], LONG])
-    assert (await others.twice(LONG)).version == 8
+    assert (whose.mark.version, brought) == (7, [ALIKE[0], LONG])
+    assert (await others.twice(LONG)).mark.version == 8
     assert brought == [ALIKE[0], LONG, LONG]
 
 
@@ -433,7 +544,98 @@ async def test_who_looks_late_does_not_displace_what_was_brought(
     later.gate.set()
     assert await asking is whose
     assert await asker(LONG) is newer
-    assert (newer.version, brought) == (8, [LONG, LONG])
+    assert (newer.mark.version, brought) == (8, [LONG, LONG])
+
+
+async def test_of_very_many_words_none_are_held(store: Store, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = await store.held(LONG, model)
+    assert whole.words_due
+    assert 0 < whole.postings <= words.MOST_WORDS
+    for most, here in ((whole.postings, True), (whole.postings - 1, False)):
+        monkeypatch.setattr(held, "MOST_WORDS", most)
+        assert (await store.held(LONG, model)).words_due is here
+
+
+async def test_words_that_do_not_fit_are_not_brought(store: Store, model: Model) -> None:
+    whole = await store.held(LONG, model)
+    less = await Asker(store, Shelf(model, whole.size - 1)).twice(LONG)
+    assert (less.words_due, less.size < whole.size, len(less.vectors)) == (False, True, STANDING)
+    shelf = Shelf(model, whole.size - 1)
+    shelf.bring_words(store.database, store.space_id, LONG, less, 10.0)
+    assert not shelf._bringing_words
+
+
+async def test_words_of_another_version_are_not_taken(store: Store, model: Model, write: Write) -> None:
+    shelf = Shelf(model, PLENTY)
+    whose = await Asker(store, shelf).twice(LONG)
+    await write(LONG, 8)
+    await store.bring_words(shelf, LONG, whose)
+    assert (whose.words, whose.words_due) == (None, False)
+
+
+async def test_while_forgotten_texts_are_not_removed_yet_no_words_are_held(
+    store: Store, model: Model, write: Write
+) -> None:
+    key = min(key for key in store.gone if key[:16] == LONG.bytes)
+    # More than there should be; and as many, where one is cold.
+    for counted in (0, 1):
+        body = (store.space_id, LONG, UUID(bytes=key[16:]), KINDS["fact"], PAST, 3, "a heron swims", "a heron swims")
+        await store.owner.execute(
+            "INSERT INTO memory_body (space_id, user_id, trace_id, kind, happened_at, words, content, lexemes)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, to_tsvector(%s))",
+            body,
+        )
+        more = "UPDATE memory_user SET traces = traces + %s, words = words + 3 * %s WHERE user_id = %s"
+        await store.owner.execute(more, (counted, counted, LONG))
+        try:
+            shelf = Shelf(model, PLENTY)
+            whose = await Asker(store, shelf).twice(LONG)
+            await store.bring_words(shelf, LONG, whose)
+            assert (whose.words, whose.words_due) == (None, False)
+        finally:
+            await store.owner.execute("DELETE FROM memory_body WHERE trace_id = %s", (UUID(bytes=key[16:]),))
+            await store.owner.execute(more, (-counted, -counted, LONG))
+    assert (await store.words(LONG, model)).known
+
+
+async def test_words_are_brought_of_one_user_at_a_time(store: Store, model: Model) -> None:
+    shelf = Shelf(model, PLENTY)
+    asker = Asker(store, shelf)
+    users = [await asker.twice(user) for user in ALIKE[:2]]
+    async with shelf._one:
+        for user, whose in zip(ALIKE, users, strict=False):
+            shelf.bring_words(store.database, store.space_id, user, whose, 10.0)
+        await asyncio.sleep(0.05)
+        assert [whose.words for whose in users] == [None, None]
+        shelf.drop(ALIKE[1])
+    await until(lambda: not shelf._bringing_words)
+    assert [whose.words is None for whose in users] == [False, True], "who was let go of needs none"
+
+
+async def test_words_that_cannot_be_brought_are_looked_for_in_postgresql(
+    asker: Asker, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whose = await asker.twice(LONG)
+    monkeypatch.setattr(Trip, "go", lost)
+    heard = CapturingLogger()
+    monkeypatch.setattr(held, "log", heard)
+    for _ in range(2):
+        await asker.store.bring_words(asker.shelf, LONG, whose)
+    assert (whose.words, len(heard.calls)) == (None, 1)
+    monkeypatch.undo()
+    # A pool that is crowded says nothing of them.
+    whose.words_due = True
+    monkeypatch.setattr(Trip, "go", crowded)
+    await asker.store.bring_words(asker.shelf, LONG, whose)
+    assert (whose.words, whose.words_due) == (None, True)
+    monkeypatch.undo()
+    # What is brought when the service ends is called off.
+    whose.words_due = True
+    asker.shelf.bring_words(asker.store.database, asker.store.space_id, LONG, whose, 10.0)
+    (bringing,) = asker.shelf._bringing_words
+    asker.shelf.close()
+    await asyncio.wait([bringing])
+    assert (bringing.cancelled(), whose.words) == (True, None)
 
 
 async def lost(*_: Any) -> Any:
@@ -563,6 +765,16 @@ class Sent:
         """How often it looked whether what is held stands, and how often PostgreSQL searched vectors."""
         looks = sum(b"string_agg(uuid_send(s.trace_id)" in query for query in self.queries)
         return looks, sum(b"WITH near AS" in query for query in self.queries)
+
+    @property
+    def by_words(self) -> int:
+        """How often PostgreSQL was asked for what has the words."""
+        return sum(b"reverie_bm25(" in query for query in self.queries)
+
+    @property
+    def answered(self) -> list[bytes]:
+        """Those for the rows of what is answered."""
+        return [query for query in self.queries if b"y.content FROM memory_body y WHERE y.user_id = c.user_id" in query]
 
 
 @pytest.fixture
@@ -759,6 +971,227 @@ async def test_the_service_answers_as_one_that_holds_nothing(
                 assert here["explain"]["arms"][arm]["candidates"] == of_arm["candidates"]
 
 
+async def linked(caller: httpx.AsyncClient, user: str, src: str, dst: str, kind: str, weight: float = 1.0) -> None:
+    body = {"user_id": user, "src": src, "dst": dst, "type": kind, "weight": weight}
+    answer = await caller.post("/memory/edges", json=body)
+    assert answer.status_code in (200, 201), answer.text
+
+
+async def test_held_words_cost_no_search_but_a_phrase_does(
+    caller: httpx.AsyncClient, other: httpx.AsyncClient, user: str, sent: Sent
+) -> None:
+    await remembered(
+        caller, user, "The heron flew over the lake.", "The owl slept.", "Flew the heron? The lake is calm."
+    )
+
+    async def searched(q: str) -> int:
+        before = sent.by_words
+        assert plan_of(await asked(caller, user, q=q, recipe="balanced")) in ("exact", "held")
+        return sent.by_words - before
+
+    # By the second question the vectors are there, and the words are brought beside it.
+    assert [await searched("heron lake") for _ in range(2)] == [1, 1]
+    async with asyncio.timeout(10):
+        while await searched("heron lake"):
+            pass
+    for q, times in (("heron lake", 0), ("owls", 0), ('"heron flew"', 1), ("nothing of the kind", 0), ("the", 0)):
+        before = sent.by_words
+        here = await asked(caller, user, q=q, recipe="balanced")
+        assert (sent.by_words - before, here["explain"]["plan"]) == (times, "held"), q
+        there = await asked(other, user, q=q, recipe="balanced")
+        assert found_in(here) == found_in(there)
+        for mine, theirs in zip(here["results"], there["results"], strict=True):
+            assert mine["scores"] == pytest.approx(theirs["scores"], abs=1e-4)
+    await remembered(caller, user, "A heron, a heron, a lake.")
+    before = sent.by_words
+    found = await asked(caller, user, q="heron lake", recipe="balanced")
+    assert "A heron, a heron, a lake." in {one["content"] for one in found["results"]}
+    assert sent.by_words == before + 1, "what was held is out of date"
+
+
+async def test_what_is_answered_is_held_too(
+    caller: httpx.AsyncClient, other: httpx.AsyncClient, user: str, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soon = datetime.now(UTC) + timedelta(hours=2)
+    older, newer, newest, *_ = await remembered(
+        caller, user, {"content": "The heron lives at the lake.", "kind": "fact", "salience": 0.7},
+        {"content": "The heron lives at the sea.", "kind": "fact", "external_id": "e 1", "meta": {"n": {"deep": [1]}}},
+        {"content": "The heron lives in the hills.", "kind": "fact", "occurred_at": "2031-02-03T04:05:06.789+01:00"},
+        {"content": "The 鷺 flew.", "role": "user", "speaker": "Zoë 🌊", "conversation_id": "pond"},
+        {"content": "Did it?", "role": "assistant", "conversation_id": "pond", "occurred_at": "2023-04-05"},
+        {"content": "The heron eats until noon.", "expires_at": soon.isoformat()},
+    )  # fmt: skip
+    await linked(caller, user, newer, older, "supersedes")
+    await linked(caller, user, newest, older, "supersedes", 0.5)
+    await linked(caller, user, newest, newer, "near", 0.3)
+    assert plan_of(await asked(caller, user)) == "exact"
+    for recipe in ("vector", "balanced", "thorough"):
+        for later in (timedelta(), timedelta(hours=3)):
+            with monkeypatch.context() as moved:
+                now = datetime.now(UTC) + later
+                moved.setattr(clock, "now", lambda now=now: now)
+                there = await asked(other, user, recipe=recipe)
+                # Another clock has it brought anew.
+                for _ in range(2):
+                    await asked(caller, user, recipe=recipe)
+                before = len(sent.answered)
+                here = await asked(caller, user, recipe=recipe)
+            assert plan_of(here) == "held"
+            assert len(sent.answered) == before, "PostgreSQL was asked for what is held"
+            assert len(here["results"]) == (5 if later else 6)
+            assert [plain(one) for one in here["results"]] == [plain(one) for one in there["results"]]
+            assert unordered(here["edges"]) == unordered(there["edges"]) != []
+            found = {one["trace_id"]: one["superseded_by"] for one in here["results"]}
+            assert (found[older], found[newer]) == (newest, None)
+
+
+def plain(one: dict[str, Any]) -> dict[str, Any]:
+    """A result without its scores, which differ by a hair."""
+    return {name: value for name, value in one.items() if name not in ("score", "scores")}
+
+
+def unordered(edges: list[dict[str, Any]]) -> list[list[tuple[str, Any]]]:
+    return sorted(sorted(edge.items()) for edge in edges)
+
+
+async def test_what_is_moved_is_seen_at_once(own_settings: Settings, fickle: Fickle) -> None:
+    # Moves nothing, but announces that there may be something.
+    await chill(own_settings, steps=("warm",))
+    async with serving(own_settings, fickle) as running:
+        caller = await running.caller()
+        with clock.as_of(NOW - AGES["cold"]):
+            await remembered(caller, "ada", "The heron dived once.", "The heron dived twice.")
+        await remembered(caller, "ada", "The heron dived again.")
+        seen: list[list[list[str]]] = []
+        for step in ("warm", "cold", "cold"):
+            answers = [await asked(caller, "ada") for _ in range(3)]
+            assert [plan_of(answer) == "held" for answer in answers] == [False, True, True]
+            seen.append([sorted(one["tier"] for one in answer["results"]) for answer in answers])
+            await chill(own_settings, steps=(step,))
+        assert seen == [[["hot"] * 3] * 3, [["hot", "warm", "warm"]] * 3, [["hot"]] * 3]
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+async def test_what_is_forgotten_while_a_question_is_answered_is_left_out(
+    caller: httpx.AsyncClient, other: httpx.AsyncClient, user: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, kept = await remembered(caller, user, "The heron dived once.", "The heron dived twice.")
+    await asked(caller, user)
+    assert set(found_in(await asked(caller, user))) == {gone, kept}
+    search = arms.Arms.search
+
+    async def interrupted(*given: Any) -> Any:
+        found = await search(*given)
+        monkeypatch.setattr(arms.Arms, "search", search)
+        # Another process has other memory: there what was held is left as it is, and too old.
+        forgetting = {"user_id": user, "scope": {"trace_ids": [gone]}}
+        answer = await (caller if where == "here" else other).post("/memory/forget", json=forgetting)
+        assert answer.status_code == 200, answer.text
+        if where == "elsewhere":
+            monkeypatch.setattr(arms, "FRESH", 0.0)
+        return found
+
+    monkeypatch.setattr(arms.Arms, "search", interrupted)
+    answer = await asked(caller, user)
+    assert (plan_of(answer), found_in(answer)) == ("held", [kept])
+
+
+async def test_what_is_held_is_looked_at_again_after_cold_texts_were_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here, cold = (key_of(LONG, one) for one in uuid7s(PAST, 2))
+    looks: list[None] = [None, None]
+    found: list[Any] = [({here: None}, [], {cold: None}), ({here: None}, [], {})]
+
+    async def results(*_: Any) -> Any:
+        return found.pop(0)
+
+    async def texts(*_: Any) -> Any:
+        return {}, False
+
+    monkeypatch.setattr(candidates, "results", results)
+    service: Any = SimpleNamespace(
+        _arms=SimpleNamespace(shown=lambda *_: looks.pop()), _cold=SimpleNamespace(texts=texts), _database=None,
+        _timeout=1.0,
+    )  # fmt: skip
+    asked: Any = SimpleNamespace(bounds=bounds(LONG), end=0.0)
+    found_cold: Any = SimpleNamespace(candidates={cold: None}, failed=None)
+    keys, *_ = await RecallService._read(service, UUID(int=1), asked, {COLD: found_cold}, [cold, here], 2)
+    assert (keys, looks, found) == ([here], [], [])
+
+
+async def test_of_a_long_text_postgresql_is_asked(caller: httpx.AsyncClient, user: str, sent: Sent) -> None:
+    long = f"The heron. {'It waits. ' * 300}"
+    told = {"content": "The wren sang.", "meta": {"log": "la " * 1000}}
+    owls = [f"The owl slept {n} times." for n in range(20)]
+    for one, added in ((long, long), ("The wren sang.", told)):
+        name = f"{user}/{one[:9]}"
+        await remembered(caller, name, *owls, added)
+        for times in range(3):
+            before = len(sent.answered)
+            answer = await asked(caller, name)
+            texts = sorted(each["content"] for each in answer["results"])
+            assert (texts, len(sent.answered) - before) == (sorted([*owls, one]), 1), times
+            assert one == long or {"log": "la " * 1000} in [each["meta"] for each in answer["results"]]
+        before = len(sent.answered)
+        assert (await asked(caller, name, k=1, q="the owl slept"))["results"][0]["content"] in owls
+        assert len(sent.answered) == before, "it is not among those that are read"
+        assert {one["content"] for one in (await asked(caller, name, k=20, q="the owl slept"))["results"]} == {*owls}
+        assert len(sent.answered) == before + 1, "also what is read beyond those wanted"
+
+
+async def test_of_texts_that_are_long_as_a_rule_none_is_held(
+    settings: Settings, caller: httpx.AsyncClient, user: str, sent: Sent
+) -> None:
+    for count, asks in ((shown.USUAL_WORDS, 0), (shown.USUAL_WORDS + 1, 1)):
+        name = f"{user}/{count}"
+        await remembered(caller, name, "The owl slept.", "The wren sang.")
+        async with owner(settings) as connection:
+            query = "UPDATE memory_user SET words = %s * traces WHERE external_id = %s"
+            await connection.execute(query, (count, name))
+        for _ in range(2):
+            await asked(caller, name)
+        before = len(sent.answered)
+        assert len((await asked(caller, name))["results"]) == 2
+        assert len(sent.answered) == before + asks
+
+
+async def test_where_not_all_fits_what_is_answered_is_left_to_postgresql(
+    store: Store, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held, "shown", lambda *_: shown.Shown(LONG, "long", {}, {}, {}, [], 100_000))
+    whole = await store.held(LONG, model)
+    less = replace(whole, words_due=False).size
+    for most, here in ((less, True), (less - 1, False)):
+        asker = Asker(store, Shelf(model, most))
+        assert ((await asker.twice(LONG)).shown is not None) is here
+
+
+async def test_what_is_let_go_of_while_it_is_brought_is_not_kept(asker: Asker, brought: list[UUID]) -> None:
+    assert await asker(LONG) is None
+    slow = Asker(asker.store, asker.shelf)
+    asking = await slow.slowly(LONG)
+    asker.shelf.drop(LONG)
+    slow.gate.set()
+    whose = await asking
+    assert whose is not None
+    assert brought == [LONG]
+    assert await asker(LONG) is None
+
+
+async def test_who_has_very_many_edges_is_answered_by_postgresql(
+    caller: httpx.AsyncClient, user: str, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await remembered(caller, user, "The heron flew.", "The owl slept.", "The wren sang.")
+    for src, dst in ((0, 1), (1, 2)):
+        await linked(caller, user, ids[src], ids[dst], "near")
+    monkeypatch.setattr(shown, "MOST_EDGES", 1)
+    for plan in ("exact", "held", "held"):
+        before = len(sent.answered)
+        answer = await asked(caller, user)
+        assert (plan_of(answer), len(answer["edges"]), len(sent.answered)) == (plan, 2, before + 1)
+
+
 OTHERWISE: list[tuple[dict[str, Any], int]] = [
     ({"at": "2999-01-01"}, 2), ({"filter": {"meta.n": 1}}, 1), ({"conversation_id": "pond"}, 1),
     ({"roles": ["user"]}, 1), ({"heads": ["situation"]}, 0), ({"heads": ["semantic", "entity"]}, 2),
@@ -878,6 +1311,24 @@ async def late(*_: Any) -> Any:
 
 
 Look = Callable[..., Awaitable[Any]]
+
+
+async def test_a_failed_look_fails_no_answer_that_would_be_kept(
+    own: tuple[httpx.AsyncClient, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller, _ = own
+    for _ in range(2):
+        assert (await ask(caller))[0] == 200
+    go = Trip.go
+
+    async def broken(self: Trip) -> None:
+        if any(b"string_agg(uuid_send(s.trace_id)" in query for (query, _), _ in self._queued):
+            raise psycopg.OperationalError("the connection is lost")
+        await go(self)
+
+    monkeypatch.setattr(Trip, "go", broken)
+    status, answer = await ask(caller, explain=False)
+    assert (status, answer["degraded"], len(answer["results"])) == (200, [], 2)
 
 
 @pytest.mark.parametrize("look", [lost, crowded])

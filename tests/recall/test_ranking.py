@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from reverie.core.config import load_settings
 from reverie.core.errors import SettingsError
-from reverie.recall import features, fuse
+from reverie.recall import fuse
 from reverie.recall.features import GROUPS, NAMES, Asked, columns, matrix
-from reverie.recall.pool import LEXICAL, LONG, Pool, best, pool
+from reverie.recall.pool import LEXICAL, LONG, Lot, Pool, Table, best, pool
 from reverie.recall.ranker import CARRIED, Ranker, load_ranker, load_rankers, shares
+from reverie.recall.traits import is_named
 from reverie.recall.types import Arm, Candidate, Key, key_of
 
 USER = UUID(int=7)
@@ -46,6 +47,59 @@ def by_id(found: Pool, column: Any) -> dict[int, Any]:
 
 
 # The pool
+
+
+OTHER = UUID(int=8)
+
+ROWS = st.lists(
+    st.builds(
+        row,
+        st.integers(1, 40),
+        role=st.sampled_from([None, "user", "assistant", "tool"]),
+        speaker=st.sampled_from([None, "", "Ada", "Bob"]),
+        length=st.integers(0, 5000),
+        kind=st.sampled_from(["turn", "note", "fact"]),
+        salience=st.floats(0, 1),
+        salience_given=st.booleans(),
+        pinned=st.booleans(),
+        updated_at=st.none() | st.just(DAY),
+        asks=st.booleans(),
+        follows=st.none() | st.integers(1, 40).map(key),
+    ),
+    unique_by=lambda one: one.key,
+)
+
+
+def told(lot: Lot) -> list[Any]:
+    """All that a lot says, in plain values."""
+    traits = lot.traits
+    spoken = [traits.speakers[at] for at in traits.speaker.tolist()]
+    return [
+        lot.keys, lot.rows, lot.before.tolist(), traits.length.tolist(), traits.retold.tolist(), traits.asks.tolist(),
+        traits.salience.tolist(), traits.given.tolist(), traits.pinned.tolist(), traits.last.tolist(), spoken,
+        [traits.kinds[at] for at in traits.kind.tolist()], [traits.users[at] for at in traits.user.tolist()],
+        traits.named(frozenset({"ada"})).tolist(),
+    ]  # fmt: skip
+
+
+@given(ROWS, st.data())
+def test_candidates_of_a_table_are_as_their_rows_tell(rows: list[Candidate], data: st.DataObject) -> None:
+    table = Table({one.key: one for one in rows})
+    some = {one.key: one for one in rows if data.draw(st.booleans())}
+    found = table.lot(some)
+    assert found is not None
+    assert told(found) == told(Lot.of(some))
+    assert [one.length for one in found.rows] == found.traits.length.tolist()
+
+
+def test_of_what_a_table_does_not_have_nothing_is_taken_from_it() -> None:
+    rows = [row(n) for n in (1, 2, 3)]
+    table = Table({one.key: one for one in rows})
+    assert table.lot({rows[0].key: rows[0], key(4): row(4)}) is None
+    # The same trace, read at another time.
+    assert table.lot({rows[0].key: rows[0], key(2): row(2, asks=True)}) is None
+    of_another = row(1)._replace(key=key_of(OTHER, UUID(int=1)))
+    assert table.lot({of_another.key: of_another}) is None
 
 
 def test_what_only_the_words_found_is_as_like_as_the_last_of_the_vectors() -> None:
@@ -219,7 +273,7 @@ def test_a_named_speaker_goes_before_another() -> None:
     ada, bob = linear("Ada's cat", found), linear("Bob's cat", found)
     assert ada[1] > ada[2]
     assert bob[2] > bob[1]
-    assert not features.is_named("user", Asked.read("the user's cat").words)
+    assert not is_named("user", Asked.read("the user's cat").words)
 
 
 def test_the_users_own_words_go_before_their_retelling_unless_the_assistant_is_asked() -> None:

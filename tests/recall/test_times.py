@@ -73,14 +73,14 @@ def test_it_lies_between_0_and_1_and_is_1_inside(given_spans: list[Span], happen
 
 
 def test_of_a_memory_that_ended_long_ago_relative_words_count_from_its_end() -> None:
-    newest = datetime(2023, 10, 19, tzinfo=UTC)
-    (span,) = spans_for("What did I do last week?", NOW, newest)
+    happened = [datetime(2023, 10, day, tzinfo=UTC) for day in (3, 19, 7)]
+    (span,) = spans_for("What did I do last week?", NOW, happened)
     assert (span.since.date().isoformat(), span.until.date().isoformat()) == ("2023-10-09", "2023-10-16")
-    for still in (NOW, NOW - timedelta(days=8), None):
+    for still in ([NOW], [*happened, NOW - timedelta(days=8)], []):
         assert spans_for("What did I do last week?", NOW, still) == mentioned("last week", NOW)
     for fixed in ("in 2022", "on 3 May 2025"):
-        assert spans_for(fixed, NOW, newest) == mentioned(fixed, NOW)
-    assert spans_for("What is the cat called?", NOW, newest) == []
+        assert spans_for(fixed, NOW, happened) == mentioned(fixed, NOW)
+    assert spans_for("What is the cat called?", NOW, happened) == []
 
 
 RANKED = [

@@ -17,7 +17,7 @@ import structlog
 from reverie.core.config import Settings
 from reverie.core.errors import StartError
 from reverie.core.queries import Queries
-from reverie.graph.protocol import TOGETHER, Link, Whose
+from reverie.graph.protocol import TOGETHER, Id, Link, Whose
 
 if TYPE_CHECKING:
     from neo4j import AsyncDriver, AsyncManagedTransaction
@@ -262,13 +262,13 @@ class Neo4jGraph:
         """The version of a user that it has."""
         return await self._mirror.version(whose.user_id)
 
-    async def entities(self, whose: Whose, most: int) -> list[tuple[UUID, float]]:
+    async def entities(self, whose: Whose, most: int) -> list[tuple[Id, float]]:
         """As the protocol has it: by all their mentions."""
         rows = await self._mirror.ask("entities", user=str(whose.user_id), most=most)
-        return [(UUID(row["id"]), float(row["much"])) for row in rows]
+        return [(UUID(row["id"]).bytes, float(row["much"])) for row in rows]
 
     async def neighbours(
-        self, whose: Whose, ids: Sequence[UUID], types: Sequence[str] | None, most: int
+        self, whose: Whose, ids: Sequence[Id], types: Sequence[str] | None, most: int
     ) -> list[Link]:  # fmt: skip
         """As the protocol has it: the strongest, of equals the newest."""
         given = self._given(whose, ids, types)
@@ -277,23 +277,28 @@ class Neo4jGraph:
             rows += await self._mirror.ask("neighbours_back", **given, most=most, mentions=mentions)
         return [_link(row) for row in rows]
 
-    async def among(self, whose: Whose, ids: Sequence[UUID], types: Sequence[str] | None) -> list[Link]:
+    async def among(self, whose: Whose, ids: Sequence[Id], types: Sequence[str] | None) -> list[Link]:
         """As the protocol has it."""
         return [_link(row) for row in await self._mirror.ask("among", **self._given(whose, ids, types))]
 
-    async def together(self, whose: Whose, ids: Sequence[UUID], most: int) -> list[Link]:
+    async def together(self, whose: Whose, ids: Sequence[Id], most: int) -> list[Link]:
         """As the protocol has it."""
-        keys = [_key(str(whose.user_id), str(one)) for one in ids]
+        keys = [_key(str(whose.user_id), str(UUID(bytes=one))) for one in ids]
         many = {row["id"]: row["many"] for row in await self._mirror.ask("mentioned", keys=keys)}
         rows = await self._mirror.ask("together", keys=keys, most=PAIRS)
         links = [
-            Link(UUID(row["a"]), UUID(row["b"]), TOGETHER, row["many"] / (many[row["a"]] * many[row["b"]]) ** 0.5)
+            Link(
+                UUID(row["a"]).bytes,
+                UUID(row["b"]).bytes,
+                TOGETHER,
+                row["many"] / (many[row["a"]] * many[row["b"]]) ** 0.5,
+            )
             for row in rows
         ]
         return sorted(links, key=lambda link: (-link.weight, link.src, link.dst))[:most]
 
-    def _given(self, whose: Whose, ids: Sequence[UUID], types: Sequence[str] | None) -> dict[str, Any]:
-        keys = [_key(str(whose.user_id), str(one)) for one in ids]
+    def _given(self, whose: Whose, ids: Sequence[Id], types: Sequence[str] | None) -> dict[str, Any]:
+        keys = [_key(str(whose.user_id), str(UUID(bytes=one))) for one in ids]
         return {"keys": keys, "every": types is None, "types": list(types or ())}
 
 
@@ -307,7 +312,7 @@ def _row(user: str, edge: MirrorEdge) -> dict[str, Any]:
 
 
 def _link(row: Mapping[str, Any]) -> Link:
-    return Link(UUID(row["src"]), UUID(row["dst"]), row["type"], float(row["weight"]))
+    return Link(UUID(row["src"]).bytes, UUID(row["dst"]).bytes, row["type"], float(row["weight"]))
 
 
 async def _run(transaction: "AsyncManagedTransaction", name: str, **parameters: Any) -> list[dict[str, Any]]:

@@ -1,4 +1,5 @@
 -- The graph of a user: its edges both ways, within bounds. Every block names the user; row-level security stands behind.
+-- Ids are read as their bytes, see protocol.py.
 
 -- name: neighbours
 -- The edges of some traces. Of one that has very many, some each way: those that were written last. What mentions it
@@ -6,7 +7,7 @@
 -- (memory_edge_apart), or all mentions would be read past on the way to them; mentions are filtered out of
 -- memory_edge_dst, of which they are by far the most. The range over `dst` is that one trace, written so that the index
 -- is read backwards.
-SELECT x.src, x.dst, x.type, x.weight
+SELECT uuid_send(x.src), uuid_send(x.dst), x.type, x.weight
 FROM unnest(%b::uuid[]) AS n (id)
 CROSS JOIN LATERAL (
     (SELECT e.src, e.dst, e.type, e.weight FROM memory_edge e
@@ -35,13 +36,13 @@ WITH led AS MATERIALIZED (
         ORDER BY e.user_id DESC, e.src DESC, e.dst DESC LIMIT %b
     ) o
 )
-SELECT l.src, l.dst, l.type, l.weight
+SELECT uuid_send(l.src), uuid_send(l.dst), l.type, l.weight
 FROM led l JOIN unnest(%b::uuid[]) AS d (id) ON d.id = l.dst
 
 -- name: entities
 -- What is mentioned most, in some traces: the newest, the most salient, and some by the order of their hashes, which is
 -- that of chance. Of few traces that is all of them.
-SELECT m.dst, sum(m.weight * (0.5 + l.salience / 2))
+SELECT uuid_send(m.dst), sum(m.weight * (0.5 + l.salience / 2))
 FROM (
     (SELECT t.id, t.salience FROM memory_trace t
      WHERE t.user_id = %b AND t.deleted_at IS NULL ORDER BY t.user_id DESC, t.id DESC LIMIT {looked})
@@ -57,12 +58,12 @@ CROSS JOIN LATERAL (
     WHERE e.user_id = %b AND e.src = l.id AND e.type = 'mentions' ORDER BY e.user_id, e.src, e.dst LIMIT {each}
 ) m
 GROUP BY m.dst
-ORDER BY 2 DESC, 1
+ORDER BY 2 DESC, m.dst
 LIMIT %b
 
 -- name: salient
 -- Of a user who has no entities, the traces that matter most.
-SELECT t.id, t.salience FROM memory_trace t
+SELECT uuid_send(t.id), t.salience FROM memory_trace t
 WHERE t.user_id = %b AND t.deleted_at IS NULL AND (t.expires_at > %b) IS NOT FALSE
 ORDER BY t.user_id DESC, t.salience DESC
 LIMIT %b
@@ -87,7 +88,7 @@ several AS MATERIALIZED (
 ),
 joining AS MATERIALIZED (SELECT m.entity, m.src FROM mention m JOIN several s USING (src)),
 many AS MATERIALIZED (SELECT entity, count(*) AS n FROM mention GROUP BY entity)
-SELECT p.a, p.b, p.n / sqrt(x.n::float8 * y.n)
+SELECT uuid_send(p.a), uuid_send(p.b), p.n / sqrt(x.n::float8 * y.n)
 FROM (
     SELECT a.entity AS a, b.entity AS b, count(*) AS n
     FROM joining a JOIN joining b ON b.src = a.src AND b.entity > a.entity
@@ -95,7 +96,7 @@ FROM (
 ) p
 JOIN many x ON x.entity = p.a
 JOIN many y ON y.entity = p.b
-ORDER BY 3 DESC, 1, 2
+ORDER BY 3 DESC, p.a, p.b
 LIMIT %b
 
 -- name: version
@@ -103,7 +104,7 @@ SELECT version FROM memory_user WHERE user_id = %b
 
 -- name: seen
 -- Those of some traces that can be seen, with their kind and salience.
-SELECT t.id, t.kind, t.salience
+SELECT uuid_send(t.id), t.kind, t.salience
 FROM unnest(%b::uuid[]) AS c (id)
 CROSS JOIN LATERAL (SELECT * FROM memory_trace m WHERE m.user_id = %b AND m.id = c.id LIMIT 1) t
 WHERE t.deleted_at IS NULL AND (t.expires_at > %b) IS NOT FALSE
@@ -111,9 +112,9 @@ WHERE t.deleted_at IS NULL AND (t.expires_at > %b) IS NOT FALSE
 -- name: nodes
 -- The same as they are drawn: with the beginning of the text, of a cold one its first sentence, and what newer one takes
 -- its place.
-SELECT t.id, t.kind, CASE t.kind WHEN 'entity' THEN t.meta ->> 'type' END, t.happened_at,
+SELECT uuid_send(t.id), t.kind, CASE t.kind WHEN 'entity' THEN t.meta ->> 'type' END, t.happened_at,
        left(coalesce(b.content, d.sentence), {chars}), b.content IS NULL,
-       (SELECT e.src FROM memory_edge e
+       (SELECT uuid_send(e.src) FROM memory_edge e
         CROSS JOIN LATERAL (SELECT * FROM memory_trace m WHERE m.user_id = e.user_id AND m.id = e.src LIMIT 1) n
         WHERE e.user_id = at.user_id AND e.dst = t.id AND e.type = 'supersedes'
           AND n.deleted_at IS NULL AND (n.expires_at > at.now) IS NOT FALSE

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
-from uuid import UUID
 
 from reverie.core import clock
-from reverie.core.database import Database
+from reverie.core.database import Database, Uuids
 from reverie.core.queries import Queries
-from reverie.graph.protocol import TOGETHER, Link, Whose
+from reverie.graph.protocol import TOGETHER, Id, Link, Whose
 
 SQL = Queries("reverie.graph")
 
@@ -18,10 +17,10 @@ LOOKED: Final = 1000
 EACH: Final = 32
 """Mentions of one trace that count for that."""
 
-MENTIONS: Final = 10_000
+MENTIONS: Final = 8000
 """Mentions that are looked at for which entities stand together, spread over them; at least :data:`LEAST` of each."""
 
-LEAST: Final = 20
+LEAST: Final = 16
 
 OUT: Final = 256
 """Edges from one trace that are looked at for those among some."""
@@ -33,7 +32,7 @@ CHARS: Final = 120
 class Seen(NamedTuple):
     """A trace that can be seen."""
 
-    id: UUID
+    id: Id
     kind: str
     salience: float
 
@@ -45,13 +44,13 @@ class Node(NamedTuple):
     and has no digest.
     """
 
-    id: UUID
+    id: Id
     kind: str
     entity_type: str | None
     happened_at: datetime
     text: str | None
     cold: bool
-    superseded_by: UUID | None
+    superseded_by: Id | None
 
 
 class PostgresGraph:
@@ -62,7 +61,7 @@ class PostgresGraph:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def entities(self, whose: Whose, most: int) -> list[tuple[UUID, float]]:
+    async def entities(self, whose: Whose, most: int) -> list[tuple[Id, float]]:
         """As the protocol has it; of many traces some are looked at (:data:`LOOKED`)."""
         user_id = whose.user_id
         query = SQL.text("entities", looked=LOOKED, each=EACH)
@@ -71,26 +70,26 @@ class PostgresGraph:
         return [(row[0], float(row[1])) for row in rows]
 
     async def neighbours(
-        self, whose: Whose, ids: Sequence[UUID], types: Sequence[str] | None, most: int
+        self, whose: Whose, ids: Sequence[Id], types: Sequence[str] | None, most: int
     ) -> list[Link]:  # fmt: skip
         """As the protocol has it: those that were written last."""
         given = None if types is None else list(types)
         one = (whose.user_id, given, given, most)
         async with self._database.reading(whose.space_id) as session:
-            rows = await session.fetch(SQL["neighbours"], (list(ids), *one, *one, *one))
+            rows = await session.fetch(SQL["neighbours"], (Uuids(ids), *one, *one, *one))
         return [Link(*row) for row in rows]
 
-    async def among(self, whose: Whose, ids: Sequence[UUID], types: Sequence[str] | None) -> list[Link]:
+    async def among(self, whose: Whose, ids: Sequence[Id], types: Sequence[str] | None) -> list[Link]:
         """As the protocol has it; of a trace from which very many lead, :data:`OUT` are looked at."""
-        given, chosen = None if types is None else list(types), list(ids)
+        given, chosen = None if types is None else list(types), Uuids(ids)
         async with self._database.reading(whose.space_id) as session:
             rows = await session.fetch(SQL["among"], (chosen, whose.user_id, given, given, OUT, chosen))
         return [Link(*row) for row in rows]
 
-    async def together(self, whose: Whose, ids: Sequence[UUID], most: int) -> list[Link]:
+    async def together(self, whose: Whose, ids: Sequence[Id], most: int) -> list[Link]:
         """As the protocol has it; of each entity some mentions are looked at (:data:`MENTIONS`)."""
         each = max(LEAST, MENTIONS // max(1, len(ids)))
-        parameters = (list(ids), whose.user_id, each, whose.user_id, clock.now(), most)
+        parameters = (Uuids(ids), whose.user_id, each, whose.user_id, clock.now(), most)
         async with self._database.reading(whose.space_id) as session:
             rows = await session.fetch(SQL["together"], parameters)
         return [Link(row[0], row[1], TOGETHER, float(row[2])) for row in rows]
@@ -108,24 +107,24 @@ class Shown:
             row = await session.fetch_one(SQL["version"], (whose.user_id,))
         return row[0] if row else None
 
-    async def seen(self, whose: Whose, ids: Sequence[UUID]) -> dict[UUID, Seen]:
+    async def seen(self, whose: Whose, ids: Sequence[Id]) -> dict[Id, Seen]:
         """Those of some traces that can be seen."""
         if not ids:
             return {}
         async with self._database.reading(whose.space_id) as session:
-            rows = await session.fetch(SQL["seen"], (list(ids), whose.user_id, clock.now()))
+            rows = await session.fetch(SQL["seen"], (Uuids(ids), whose.user_id, clock.now()))
         return {row[0]: Seen(*row) for row in rows}
 
-    async def nodes(self, whose: Whose, ids: Sequence[UUID]) -> dict[UUID, Node]:
+    async def nodes(self, whose: Whose, ids: Sequence[Id]) -> dict[Id, Node]:
         """The same as they are drawn."""
         if not ids:
             return {}
         query = SQL.text("nodes", chars=CHARS + 1)
         async with self._database.reading(whose.space_id) as session:
-            rows = await session.fetch(query, (whose.user_id, clock.now(), list(ids)))
+            rows = await session.fetch(query, (whose.user_id, clock.now(), Uuids(ids)))
         return {row[0]: Node(*row) for row in rows}
 
-    async def salient(self, whose: Whose, most: int) -> list[tuple[UUID, float]]:
+    async def salient(self, whose: Whose, most: int) -> list[tuple[Id, float]]:
         """The traces of a user that matter most, with their salience."""
         async with self._database.reading(whose.space_id) as session:
             rows = await session.fetch(SQL["salient"], (whose.user_id, clock.now(), most))

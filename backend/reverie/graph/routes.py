@@ -51,7 +51,7 @@ async def get_graph(
 
     Without `around` these are the entities that are mentioned most.
     """
-    return Json((await graph.around(principal, query)).model_dump())
+    return Json(await graph.around(principal, query))
 
 
 @router.get(
@@ -62,4 +62,4 @@ async def get_graph(
 )
 async def get_paths(principal: Reader, query: Annotated[PathQuery, Depends(query_of(PathQuery))], graph: Graph) -> Json:
     """The strongest paths between two traces or entities, best first."""
-    return Json((await graph.paths(principal, query)).model_dump(by_alias=True))
+    return Json(await graph.paths(principal, query))

@@ -12,14 +12,15 @@ from reverie.core.breaker import Breaker
 from reverie.core.database import Database
 from reverie.core.errors import NotFound
 from reverie.core.ids import user_uuid
+from reverie.graph import answer
+from reverie.graph.answer import Answer
 from reverie.graph.neo4j import MirrorTrouble, Neo4jGraph
-from reverie.graph.protocol import TOGETHER, GraphBackend, Link, Whose
-from reverie.graph.repository import CHARS, Node, PostgresGraph, Shown
-from reverie.graph.schemas import GraphEdge, GraphNode, GraphOut, GraphQuery, PathOut, PathQuery, PathsOut
+from reverie.graph.protocol import TOGETHER, GraphBackend, Id, Link, Whose
+from reverie.graph.repository import PostgresGraph, Shown
+from reverie.graph.schemas import GraphQuery, PathQuery
 from reverie.graph.spreading import Found, Way, around_both, spread, strength, ways
 from reverie.memories import entities
 from reverie.memories.identity import entity_identity
-from reverie.text.naming import KINDS
 
 EDGES: Final = 4
 """So many edges for each node that may be shown."""
@@ -47,7 +48,7 @@ class GraphService:
         self._breaker = Breaker(PAUSE, TRIAL)
         self._shown = Shown(database)
 
-    async def around(self, principal: Principal, query: GraphQuery) -> GraphOut:
+    async def around(self, principal: Principal, query: GraphQuery) -> Answer:
         """A part of the graph: around a trace, or the strongest of all.
 
         Raises:
@@ -56,7 +57,7 @@ class GraphService:
         whose = _whose(principal, query.user_id)
         start = None if query.around is None else await self._find(principal, whose, query.around)
 
-        async def draw(backend: GraphBackend) -> GraphOut:
+        async def draw(backend: GraphBackend) -> Answer:
             if start is None:
                 return await self._strongest(backend, whose, query)
             found = await spread(backend, self._shown, whose, {start: 1.0}, query.hops, query.limit, query.types)
@@ -64,7 +65,7 @@ class GraphService:
 
         return await self._answered(whose, draw)
 
-    async def paths(self, principal: Principal, query: PathQuery) -> PathsOut:
+    async def paths(self, principal: Principal, query: PathQuery) -> Answer:
         """The strongest paths between two traces; from one to itself there is none.
 
         Raises:
@@ -74,23 +75,17 @@ class GraphService:
         start = await self._find(principal, whose, query.start)
         end = await self._find(principal, whose, query.end)
 
-        async def walk(backend: GraphBackend) -> PathsOut:
+        async def walk(backend: GraphBackend) -> Answer:
             found, more = list[Way](), False
             if start != end:
                 links, more = await around_both(backend, self._shown, whose, (start, end), query.hops, query.types)
                 found = ways(links, start, end, query.hops, query.limit)
             weights = {start: 1.0, end: 1.0} | {one: way.weight for way in found for one in way.nodes[1:-1]}
             nodes = await self._shown.nodes(whose, list(weights))
-            return PathsOut(
-                user_id=query.user_id,
-                start=start,
-                end=end,
-                # What was forgotten since takes its paths with it.
-                paths=[_path(way) for way in found if all(one in nodes for one in way.nodes)],
-                nodes=[_node(nodes[one], weight) for one, weight in weights.items() if one in nodes],
-                more=more,
-                backend=backend.name,
-            )
+            # What was forgotten since takes its paths with it.
+            standing = [way for way in found if all(one in nodes for one in way.nodes)]
+            weighed = [(nodes[one], weight) for one, weight in weights.items() if one in nodes]
+            return answer.paths(query.user_id, (start, end), standing, weighed, more, backend.name)
 
         return await self._answered(whose, walk)
 
@@ -109,7 +104,7 @@ class GraphService:
                     return found
         return await ask(self._postgres)
 
-    async def _strongest(self, backend: GraphBackend, whose: Whose, query: GraphQuery) -> GraphOut:
+    async def _strongest(self, backend: GraphBackend, whose: Whose, query: GraphQuery) -> Answer:
         """Around nothing: the entities that are mentioned most; without any, the traces that matter most."""
         kinds: Sequence[str] | None = query.kinds or [ENTITY]
         alone = kinds == [ENTITY]
@@ -127,8 +122,8 @@ class GraphService:
 
     async def _drawn(
         self, backend: GraphBackend, whose: Whose, query: GraphQuery, found: Found, kinds: Collection[str] | None,
-        start: UUID | None,
-    ) -> GraphOut:  # fmt: skip
+        start: Id | None,
+    ) -> Answer:  # fmt: skip
         """What was found, with the edges among it."""
         chosen = found.best(query.limit, kinds, () if start is None else (start,))
         nodes, links = await asyncio.gather(
@@ -137,34 +132,28 @@ class GraphService:
         standing = [one for one in chosen if one in nodes]
         links = [link for link in links if link.src in nodes and link.dst in nodes]
         room = EDGES * max(1, len(standing))
-        return GraphOut(
-            user_id=query.user_id,
-            around=start,
-            nodes=[_node(nodes[one], found.weights[one]) for one in standing],
-            edges=[_edge(link) for link in links[:room]],
-            more=found.more or len(links) > room,
-            backend=backend.name,
-        )
+        weighed = [(nodes[one], found.weights[one]) for one in standing]
+        more = found.more or len(links) > room
+        return answer.graph(query.user_id, start, weighed, links[:room], more, backend.name)
 
     async def _links(
-        self, backend: GraphBackend, whose: Whose, query: GraphQuery, chosen: Sequence[UUID], found: Found
+        self, backend: GraphBackend, whose: Whose, query: GraphQuery, chosen: Sequence[Id], found: Found
     ) -> list[Link]:
         """The edges among some nodes, strongest first; between entities alone also who is mentioned together."""
         if not chosen:
             return []
         named = all(found.seen[one].kind == ENTITY for one in chosen)
         wanted = query.types is None or TOGETHER in query.types
-        stored, together = await asyncio.gather(
-            backend.among(whose, chosen, query.types),
+        strongest, together = await asyncio.gather(
+            _strongest_first(backend.among(whose, chosen, query.types)),
             backend.together(whose, chosen, EDGES * len(chosen)) if named and wanted else _none(),
         )
-        strongest = _strongest_first(stored)
         if not together:
             return strongest
-        joined = {frozenset((link.src, link.dst)) for link in stored}
+        joined = {frozenset((link.src, link.dst)) for link in strongest}
         return strongest + [link for link in together if frozenset((link.src, link.dst)) not in joined]
 
-    async def _find(self, principal: Principal, whose: Whose, named: str) -> UUID:
+    async def _find(self, principal: Principal, whose: Whose, named: str) -> Id:
         """The trace of an id, or the entity of a name.
 
         Raises:
@@ -174,14 +163,14 @@ class GraphService:
             trace_id = UUID(named)
         except ValueError:
             return await self._entity(principal, whose, named)
-        if trace_id not in await self._shown.seen(whose, [trace_id]):
+        if trace_id.bytes not in await self._shown.seen(whose, [trace_id.bytes]):
             raise NotFound(f"The user has no trace {trace_id}.")
-        return trace_id
+        return trace_id.bytes
 
-    async def _entity(self, principal: Principal, whose: Whose, name: str) -> UUID:
+    async def _entity(self, principal: Principal, whose: Whose, name: str) -> Id:
         async with self._database.reading(whose.space_id) as session:
             known = await entities.known(session, whose.user_id, [entity_identity(principal.identity_key, name)])
-        seen = await self._shown.seen(whose, list(known.values()))
+        seen = await self._shown.seen(whose, [one.bytes for one in known.values()])
         if not seen:
             raise NotFound(f"The user has no entity of the name {_quoted(name)}, and that is no trace's id.")
         return next(iter(seen))
@@ -200,38 +189,6 @@ def _quoted(name: str) -> str:
     return repr(short) if short.isprintable() else ascii(short)
 
 
-def _strongest_first(links: Iterable[Link]) -> list[Link]:
-    return sorted(links, key=lambda link: (-strength(link), link.src.int, link.dst.int, link.type))
-
-
-def _digits(weight: float) -> float:
-    """To six digits: PostgreSQL keeps a real."""
-    return round(weight, 6)
-
-
-def _edge(link: Link) -> GraphEdge:
-    return GraphEdge(src=link.src, dst=link.dst, type=link.type, weight=_digits(link.weight))
-
-
-def _path(way: Way) -> PathOut:
-    return PathOut(trace_ids=list(way.nodes), edges=[_edge(link) for link in way.links], weight=_digits(way.weight))
-
-
-def _node(node: Node, weight: float) -> GraphNode:
-    return GraphNode(
-        trace_id=node.id,
-        kind=node.kind,
-        # Who remembers an entity by hand may have written anything there.
-        entity_type=node.entity_type if node.entity_type in KINDS else None,
-        label=None if node.text is None else label_of(node.text),
-        weight=_digits(weight),
-        happened_at=node.happened_at,
-        cold=node.cold,
-        superseded_by=node.superseded_by,
-    )
-
-
-def label_of(text: str) -> str:
-    """A text on one line, cut where it is longer than what is shown. Pure."""
-    line = " ".join(text.split())
-    return line if len(text) <= CHARS else line[: CHARS - 1].rstrip() + "…"
+async def _strongest_first(links: Awaitable[Iterable[Link]]) -> list[Link]:
+    """Sorted as soon as they are there: who is mentioned together takes longer."""
+    return sorted(sorted(await links), key=strength, reverse=True)

@@ -4,13 +4,12 @@ import asyncio
 import heapq
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final, NamedTuple, Protocol
-from uuid import UUID
 
-from reverie.graph.protocol import GraphBackend, Link, Whose
+from reverie.graph.protocol import GraphBackend, Id, Link, Whose
 from reverie.graph.repository import Seen
 
 PASSED: Final[Mapping[str, float]] = {
@@ -38,7 +37,7 @@ SPARE: Final = 50
 class Sight(Protocol):
     """Knows what can be seen."""
 
-    async def seen(self, whose: Whose, ids: Sequence[UUID]) -> dict[UUID, Seen]:
+    async def seen(self, whose: Whose, ids: Sequence[Id]) -> dict[Id, Seen]:
         """Those of some traces that can be seen."""
         ...
 
@@ -55,21 +54,21 @@ class Found:
     ``links``: the edges that were looked at on the way. ``more``: not all was, or not all is kept.
     """
 
-    weights: dict[UUID, float] = field(default_factory=dict)
-    seen: dict[UUID, Seen] = field(default_factory=dict)
+    weights: dict[Id, float] = field(default_factory=dict)
+    seen: dict[Id, Seen] = field(default_factory=dict)
     links: list[Link] = field(default_factory=list)
     more: bool = False
 
-    def best(self, limit: int, kinds: Collection[str] | None, always: Collection[UUID] = ()) -> list[UUID]:
+    def best(self, limit: int, kinds: Collection[str] | None, always: Collection[Id] = ()) -> list[Id]:
         """The strongest of some kinds, and those that are always among them, which come first."""
         chosen = [one for one in self.weights if one in always or kinds is None or self.seen[one].kind in kinds]
-        chosen.sort(key=lambda one: (one not in always, -self.weights[one], -one.int))
+        chosen.sort(key=lambda one: (one in always, self.weights[one], one), reverse=True)
         self.more = self.more or len(chosen) > limit
         return chosen[:limit]
 
 
 async def spread(
-    backend: GraphBackend, sight: Sight, whose: Whose, starts: Mapping[UUID, float], hops: int, limit: int,
+    backend: GraphBackend, sight: Sight, whose: Whose, starts: Mapping[Id, float], hops: int, limit: int,
     types: Sequence[str] | None,
 ) -> Found:  # fmt: skip
     """What stands at most ``hops`` edges away from some traces that can be seen, each with its weight, 0 to 1.
@@ -77,11 +76,11 @@ async def spread(
     What cannot be seen is neither reached nor passed. The weight of a trace is that of the one it is reached from, by
     the strength of the edge and by its own salience; of what mentions an entity it is less the more do.
     """
-    found = Found(dict(starts), await sight.seen(whose, list(starts)))
-    found.weights = {one: weight for one, weight in starts.items() if one in found.seen}
+    seen = await sight.seen(whose, list(starts))
+    found = Found({one: weight for one, weight in starts.items() if one in seen}, seen)
     edge = dict(found.weights)
     for hop in range(hops):
-        frontier = heapq.nlargest(BEAM if hop else limit, edge, key=lambda one: (edge[one], one.int))
+        frontier = heaviest(edge, BEAM if hop else limit)
         if not frontier:
             break
         most = max(LEAST, LOOKED // len(frontier)) if hop else limit + SPARE
@@ -89,8 +88,8 @@ async def spread(
         links = await backend.neighbours(whose, frontier, types, most + 1)
         found.links += links
         found.more = found.more or len(frontier) < len(edge) or crowded(links, frontier, most)
-        reached = {one: weight for one, weight in passed(links, edge, frontier) if one not in found.weights}
-        chosen = heapq.nlargest(limit + SPARE, reached, key=lambda one: (reached[one], one.int))
+        reached = {one: weight for one, weight in passed(links, edge, frontier).items() if one not in found.weights}
+        chosen = heaviest(reached, limit + SPARE)
         found.more = found.more or len(chosen) < len(reached)
         seen = await sight.seen(whose, chosen)
         found.seen |= seen
@@ -99,7 +98,12 @@ async def spread(
     return found
 
 
-def crowded(links: Iterable[Link], frontier: Collection[UUID], most: int) -> bool:
+def heaviest(weights: Mapping[Id, float], most: int) -> list[Id]:
+    """Those of the greatest weights, of equals the newest. Pure."""
+    return sorted(sorted(weights, reverse=True), key=weights.__getitem__, reverse=True)[:most]
+
+
+def crowded(links: Iterable[Link], frontier: Collection[Id], most: int) -> bool:
     """Whether one of a frontier has more than ``most`` edges one way, mentions of it apart. Pure."""
     # An edge between two of them was found from both of its ends.
     once = set(links)
@@ -112,34 +116,38 @@ def crowded(links: Iterable[Link], frontier: Collection[UUID], most: int) -> boo
 
 
 def passed(
-    links: Collection[Link], weights: Mapping[UUID, float], frontier: Collection[UUID]
-) -> Iterator[tuple[UUID, float]]:  # fmt: skip
+    links: Collection[Link], weights: Mapping[Id, float], frontier: Collection[Id]
+) -> dict[Id, float]:  # fmt: skip
     """The other ends of edges of a frontier with what reaches them, each by its best edge. Pure."""
     many = Counter(link.dst for link in links if link.type == "mentions")
-    best: dict[UUID, float] = {}
+    best: dict[Id, float] = {}
     given = {one: weights[one] for one in frontier}
     for link in links:
         src, dst, kind, _ = link
         if src == dst:
             continue
-        worth, mentions = strength(link), kind == "mentions"
+        mentions = kind == "mentions"
         if (weight := given.get(src)) is not None:
-            best[dst] = max(best.get(dst, 0.0), weight * (NAMED if mentions else worth))
+            ahead = weight * (NAMED if mentions else strength(link))
+            if ahead > best.get(dst, -1.0):
+                best[dst] = ahead
         if (weight := given.get(dst)) is not None:
-            best[src] = max(best.get(src, 0.0), weight * (worth / (1 + math.log(many[dst])) if mentions else worth))
-    yield from best.items()
+            back = weight * strength(link) / (1 + math.log(many[dst]) if mentions else 1.0)
+            if back > best.get(src, -1.0):
+                best[src] = back
+    return best
 
 
 class Way(NamedTuple):
     """A path: its nodes from one end to the other, the edges between them, and the product of what these are worth."""
 
-    nodes: tuple[UUID, ...]
+    nodes: tuple[Id, ...]
     links: tuple[Link, ...]
     weight: float
 
 
 async def around_both(
-    backend: GraphBackend, sight: Sight, whose: Whose, ends: tuple[UUID, UUID], hops: int, types: Sequence[str] | None
+    backend: GraphBackend, sight: Sight, whose: Whose, ends: tuple[Id, Id], hops: int, types: Sequence[str] | None
 ) -> tuple[list[Link], bool]:
     """Edges among what lies between two traces, as far as it can be seen: half of the hops from each of them.
 
@@ -152,7 +160,7 @@ async def around_both(
             for one, far in zip(ends, ((hops + 1) // 2, hops // 2), strict=True)
         )
     )
-    near = {*ends, *(one for side in found for one in heapq.nlargest(NEAR, side.weights, key=side.weights.__getitem__))}
+    near = {*ends, *(one for side in found for one in heaviest(side.weights, NEAR))}
     more = any(side.more or len(side.weights) > NEAR for side in found)
     among = await backend.among(whose, list(near), types)
     # Of a node from which very many edges lead, these are some; those by which it was reached stand beside them.
@@ -164,15 +172,15 @@ NEAR: Final = 120
 """Traces that are looked at around each end of a path."""
 
 
-def ways(links: Iterable[Link], start: UUID, end: UUID, hops: int, most: int) -> list[Way]:
+def ways(links: Iterable[Link], start: Id, end: Id, hops: int, most: int) -> list[Way]:
     """The strongest paths of at most so many edges, the best first; no two share a node between their ends. Pure."""
-    beside: dict[UUID, list[Link]] = defaultdict(list)
+    beside: dict[Id, list[Link]] = defaultdict(list)
     for link in links:
         if link.src != link.dst:
             beside[link.src].append(link)
             beside[link.dst].append(link)
     found: list[Way] = []
-    closed: set[UUID] = set()
+    closed: set[Id] = set()
     used: set[Link] = set()
     while len(found) < most and (way := _best(beside, start, end, hops, closed, used)) is not None:
         found.append(way)
@@ -183,13 +191,13 @@ def ways(links: Iterable[Link], start: UUID, end: UUID, hops: int, most: int) ->
 
 
 def _best(
-    beside: Mapping[UUID, Sequence[Link]], start: UUID, end: UUID, hops: int, closed: Collection[UUID],
+    beside: Mapping[Id, Sequence[Link]], start: Id, end: Id, hops: int, closed: Collection[Id],
     used: Collection[Link],
 ) -> Way | None:  # fmt: skip
     """The strongest path that goes by no closed node and no used edge (Dijkstra's algorithm, over node and hops)."""
     order = count()
-    queue: list[tuple[float, int, UUID, tuple[UUID, ...], tuple[Link, ...]]] = [(0.0, next(order), start, (start,), ())]
-    done: dict[UUID, int] = {}
+    queue: list[tuple[float, int, Id, tuple[Id, ...], tuple[Link, ...]]] = [(0.0, next(order), start, (start,), ())]
+    done: dict[Id, int] = {}
     while queue:
         cost, _, at, nodes, links = heapq.heappop(queue)
         if at == end:
@@ -208,7 +216,7 @@ def _best(
     return None
 
 
-def _worth(link: Link, at: UUID, beside: Mapping[UUID, Sequence[Link]]) -> float:
+def _worth(link: Link, at: Id, beside: Mapping[Id, Sequence[Link]]) -> float:
     """What an edge leaves of a path's weight: a name that is everywhere joins what has little to do with each other."""
     other = link.other(at)
     return strength(link) / (1 + math.log(len(beside[other])))

@@ -1,4 +1,5 @@
--- Traces: written, read and changed. Every block names the user; row-level security by space stands behind.
+-- Traces: written, read and changed. Every block that reads or writes rows names the user; row-level security by space
+-- stands behind.
 
 -- name: known_identities
 -- Which of these are remembered already, so that they are not encoded for nothing.
@@ -24,6 +25,12 @@ RETURNING version
 
 -- name: touch_version
 UPDATE memory_user SET version = greatest(version + 1, %b), updated_at = %b WHERE space_id = %b AND user_id = %b
+
+-- name: plan_anew
+-- A connection that first wrote into a small table looks up foreign keys by whichever index seemed to cost the same as
+-- the primary key then: each look-up reads all traces of the user, until statistics are gathered, which is a minute
+-- away. So much is written at once that planning anew is a hundredth of it.
+DISCARD PLANS
 
 -- name: write_traces
 -- One statement: traces, bodies, vectors, `next` edges and the user's counts. A trace whose identity is there already
@@ -238,7 +245,7 @@ FROM (
     SELECT t.*, e.there, sum(t.length) OVER (ORDER BY t.id) - t.length AS before
     FROM unnest(%b::uuid[]) AS wanted (id)
     CROSS JOIN LATERAL (
-        SELECT * FROM memory_trace m WHERE m.user_id = %b AND m.id >= wanted.id ORDER BY m.user_id, m.id LIMIT 1
+        SELECT * FROM memory_trace m WHERE m.user_id = %b AND m.id >= wanted.id AND m.id <= wanted.id ORDER BY m.user_id, m.id LIMIT 1
     ) t
     CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(e.head * 2 + e.piece), ARRAY[]::integer[]) AS there FROM memory_embedding e

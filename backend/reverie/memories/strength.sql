@@ -16,7 +16,7 @@ LATERAL (SELECT '{at}'::timestamptz AS moment,
 -- A part of others, `a`: how often it was recalled, one look-up by key, whatever the statistics say.
 LEFT JOIN LATERAL (
     SELECT m.trace_id, m.recalls, m.last_at FROM memory_access m
-    WHERE m.user_id = t.user_id AND m.trace_id >= t.id ORDER BY m.user_id, m.trace_id LIMIT 1
+    WHERE m.user_id = t.user_id AND m.trace_id >= t.id AND m.trace_id <= t.id ORDER BY m.user_id, m.trace_id LIMIT 1
 ) a ON a.trace_id = t.id AND a.last_at <= f.moment
 
 -- name: effective

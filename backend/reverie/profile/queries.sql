@@ -15,6 +15,7 @@ FROM memory_user u WHERE u.user_id = %b
 -- What belongs together is looked up in objects: for joins the planner would need to know how much a user has. Each is
 -- read by a query of its own, once: in a join a large one is copied for every row. Traces are looked up one by one, by
 -- the order of their key: of a table that has grown since it was analysed the planner would read all of the user instead.
+-- The range is that one trace: one that is open above copies the rest of its page of the index, which takes longer.
 WITH g AS (
     SELECT %b::uuid AS user_id, %b::timestamptz AS now, %b::timestamptz AS moment, %b::text AS zone,
            %b::timestamptz AS before, %b::uuid AS before_key, %b::text AS topic,
@@ -34,7 +35,7 @@ mark AS MATERIALIZED (
         FROM memory_edge e
         CROSS JOIN LATERAL (
             SELECT m.id, m.kind, m.happened_at, m.created_at, m.updated_at, m.deleted_at, m.expires_at
-            FROM memory_trace m WHERE m.user_id = e.user_id AND m.id >= e.src ORDER BY m.user_id, m.id LIMIT 1
+            FROM memory_trace m WHERE m.user_id = e.user_id AND m.id >= e.src AND m.id <= e.src ORDER BY m.user_id, m.id LIMIT 1
         ) n
         WHERE e.user_id = g.user_id AND e.type = 'supersedes'
           AND n.id = e.src AND n.deleted_at IS NULL AND (n.expires_at > g.now) IS NOT FALSE AND (n.created_at < g.moment) IS NOT FALSE
@@ -56,16 +57,19 @@ told AS MATERIALIZED (
            ) END AS own_topic
     FROM g
     JOIN memory_edge e ON e.user_id = g.user_id AND e.meta ? 'sources'
-    CROSS JOIN LATERAL jsonb_array_elements_text(
-        CASE jsonb_typeof(e.meta -> 'sources') WHEN 'array' THEN e.meta -> 'sources' ELSE '[]' END
-    ) AS s (id)
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN pg_input_is_valid(a.id, 'uuid') THEN a.id::uuid END AS id
+        FROM jsonb_array_elements_text(
+            CASE jsonb_typeof(e.meta -> 'sources') WHEN 'array' THEN e.meta -> 'sources' ELSE '[]' END
+        ) AS a (id) OFFSET 0
+    ) s
     CROSS JOIN LATERAL (
         SELECT m.user_id, m.id, m.kind, m.meta, m.happened_at, m.created_at, m.updated_at, m.deleted_at, m.expires_at
         FROM memory_trace m
-        WHERE m.user_id = e.user_id AND m.id >= CASE WHEN pg_input_is_valid(s.id, 'uuid') THEN s.id::uuid END
+        WHERE m.user_id = e.user_id AND m.id >= s.id AND m.id <= s.id
         ORDER BY m.user_id, m.id LIMIT 1
     ) t
-    WHERE g.predicates ->> e.type IS NOT NULL AND t.id = CASE WHEN pg_input_is_valid(s.id, 'uuid') THEN s.id::uuid END AND t.deleted_at IS NULL AND (t.expires_at > g.now) IS NOT FALSE
+    WHERE g.predicates ->> e.type IS NOT NULL AND t.deleted_at IS NULL AND (t.expires_at > g.now) IS NOT FALSE
       AND (t.created_at < g.moment) IS NOT FALSE AND (t.updated_at < g.moment) IS NOT FALSE
       -- What a text states that was changed since its day was dreamt is read anew.
       AND (t.updated_at IS NULL OR NOT EXISTS (
@@ -120,7 +124,7 @@ said AS (
         CROSS JOIN mark k
         CROSS JOIN LATERAL (
             SELECT m.id, m.kind, m.happened_at, m.created_at, m.updated_at, m.deleted_at, m.expires_at
-            FROM memory_trace m WHERE m.user_id = g.user_id AND m.id >= k.older ORDER BY m.user_id, m.id LIMIT 1
+            FROM memory_trace m WHERE m.user_id = g.user_id AND m.id >= k.older AND m.id <= k.older ORDER BY m.user_id, m.id LIMIT 1
         ) t
         WHERE t.id = k.older AND t.kind <> 'fact' AND t.deleted_at IS NULL AND (t.expires_at > g.now) IS NOT FALSE
           AND (t.created_at < g.moment) IS NOT FALSE AND (t.updated_at < g.moment) IS NOT FALSE
@@ -185,7 +189,7 @@ SELECT t.id, t.speaker, t.created_at, t.happened_at, left(b.content, %b),
 FROM (SELECT %b::uuid AS user_id) g
 CROSS JOIN unnest(%b::uuid[]) AS c (id)
 CROSS JOIN LATERAL (
-    SELECT * FROM memory_trace m WHERE m.user_id = g.user_id AND m.id >= c.id ORDER BY m.user_id, m.id LIMIT 1
+    SELECT * FROM memory_trace m WHERE m.user_id = g.user_id AND m.id >= c.id AND m.id <= c.id ORDER BY m.user_id, m.id LIMIT 1
 ) t
 LEFT JOIN LATERAL (
     SELECT y.content FROM memory_body y WHERE y.user_id = t.user_id AND y.trace_id = t.id LIMIT 1

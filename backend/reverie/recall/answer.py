@@ -9,6 +9,7 @@ from reverie.recall.arms import SEMANTIC
 from reverie.recall.cold import COLD
 from reverie.recall.edges import Reached
 from reverie.recall.strengths import Strengths
+from reverie.recall.traits import Traits
 from reverie.recall.types import Arm, Edge, Key, Scored, Trace, trace_of
 
 Answer = dict[str, Any]
@@ -47,17 +48,15 @@ def explanation(
     ranks = {arm.name: _ranks(arm) for arm in arms.values()}
     semantic = arms.get(SEMANTIC) or Arm(SEMANTIC, failed="not asked")
     known = {key: one for arm in arms.values() for key, one in arm.candidates.items()}
-    weighed = [known[one.key] for one in chosen if one.key in known]
+    weighed = {one.key: known[one.key] for one in chosen if one.key in known}
+    strong = strengths.of([*weighed], Traits.of([*weighed.values()])).tolist()
     return {
         "arms": {arm.name: _told(arm) for arm in arms.values()},
         "plan": None if semantic.failed else semantic.plan,
         "rows": None if semantic.failed else semantic.rows,
         "stages": stages,
         "shares": {str(trace_of(one.key)): _rounded(one.shares) for one in chosen},
-        "effective": {
-            str(trace_of(one.key)): round(value, 6)
-            for one, value in zip(weighed, strengths.of(weighed).tolist(), strict=True)
-        },
+        "effective": {str(trace_of(key)): round(value, 6) for key, value in zip(weighed, strong, strict=True)},
         "ranks": {
             str(trace_of(one.key)): {name: found[one.key] for name, found in ranks.items() if one.key in found}
             for one in chosen

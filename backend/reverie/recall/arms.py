@@ -25,7 +25,9 @@ from reverie.recall.edges import Reached
 from reverie.recall.held import Held, Shelf
 from reverie.recall.indexes import Indexes
 from reverie.recall.recipes import Recipe
+from reverie.recall.shown import FRESH, Shown
 from reverie.recall.types import Arm, Bounds, Found, Key, Question, key_of
+from reverie.recall.words import Reading
 from reverie.text.spans import Span
 from reverie.working.focus import Focus, Focused
 
@@ -46,11 +48,14 @@ They keep the interpreter busy, for which the encoder's thread has to wait each 
 end long before it: with this a recall takes a seventh less.
 """
 
+LOOK_WITHIN: Final = 0.01
+"""Seconds after which the words are no longer kept waiting to hear whether they are held."""
+
 log = structlog.get_logger(__name__)
 
 
 class Arms:
-    """Searches by every arm that a recipe has. At most two connections are used at a time, and one for ``cold``."""
+    """Searches by every arm that a recipe has. A question takes two connections at a time at most, one for ``cold``."""
 
     def __init__(
         self, database: Database, encoder: Encoder, model: Model, indexes: Indexes, shelf: Shelf, focus: Focus,
@@ -85,23 +90,34 @@ class Arms:
             return reached
 
         searches: list[Awaitable[list[Arm]]] = []
+        looking: asyncio.Task[Held | None] | None = None
+        reading: Reading | None = None
         vector: asyncio.Future[FloatArray | None] | None = None
         if recipe.semantic:
             vector = asyncio.get_running_loop().create_future()
+            reading = Reading(question) if recipe.lexical and not lexical.phrases(question.text) else None
+            looking = asyncio.create_task(self._held(reads, space_id, question, reading))
+            looking.add_done_callback(_taken)
             # First: the encoder's thread works on the question while the others are sent off.
-            searches.append(self._by_meaning(reads, space_id, question, reach, vector, dated=recipe.fused))
+            searches.append(self._by_meaning(reads, space_id, question, reach, vector, looking, dated=recipe.fused))
         if recipe.lexical:
-            searches.append(self._by_words(reads, space_id, question, depth, beside=recipe.semantic))
-        if question.cold is None:
-            arms = {arm.name: arm for found in await asyncio.gather(*searches) for arm in found}
-        else:
-            several, cold = await asyncio.gather(
-                asyncio.gather(*searches),
-                self._cold.search(self._database, space_id, question, depth, vector, words=recipe.lexical),
-            )
-            arms = {arm.name: arm for found in several for arm in found}
-            depths = {SEMANTIC: reached, LEXICAL: depth}
-            arms = await self._with_cold(space_id, question, arms, cold, depths, dated=recipe.fused)
+            searches.append(self._by_words(reads, space_id, question, depth, looking, reading))
+        try:
+            if question.cold is None:
+                arms = {arm.name: arm for found in await asyncio.gather(*searches) for arm in found}
+            else:
+                several, cold = await asyncio.gather(
+                    asyncio.gather(*searches),
+                    self._cold.search(self._database, space_id, question, depth, vector, words=recipe.lexical),
+                )
+                arms = {arm.name: arm for found in several for arm in found}
+                depths = {SEMANTIC: reached, LEXICAL: depth}
+                arms = await self._with_cold(space_id, question, arms, cold, depths, dated=recipe.fused)
+        finally:
+            if looking is not None:
+                looking.cancel()
+        if reading is not None and (ready := _seen(looking)) is not None:
+            self._shelf.bring_words(self._database, space_id, question.bounds.user_ids[0], ready, self._seconds)
         for arm in arms.values():
             if arm.failed:
                 self._metrics.arm_failed(arm.name)
@@ -120,8 +136,8 @@ class Arms:
         arms = {name: joined(arm, more[name], depths[name]) if name in more else arm for name, arm in arms.items()}
         semantic = arms.get(SEMANTIC)
         if dated and semantic is not None and not semantic.failed and cold.scan is not None:
-            newest = max((one.happened_at for one in semantic.candidates.values()), default=None)
-            spans = times.spans_for(question.text, question.now, newest)[:MOST_SPANS]
+            moments = (one.happened_at for one in semantic.candidates.values())
+            spans = times.spans_for(question.text, question.now, moments)[:MOST_SPANS]
             then = await self._arm(
                 DATED, lambda: self._cold.in_spans(self._database, space_id, question, cold, spans, DATED_DEPTH)
             )
@@ -150,16 +166,22 @@ class Arms:
         return arm, reached
 
     async def _by_words(
-        self, reads: Reads, space_id: UUID, question: Question, depth: int, *, beside: bool
-    ) -> list[Arm]:
-        """The words, perhaps ``beside`` the vectors."""
-        if beside:
+        self, reads: Reads, space_id: UUID, question: Question, depth: int,
+        looking: "asyncio.Task[Held | None] | None", reading: Reading | None,
+    ) -> list[Arm]:  # fmt: skip
+        """The words; beside the vectors there is a look at what is held, with the ``reading`` of the question."""
+        if looking is not None:
             await self._after_the_encoder(question)
-        return [
-            await self._arm(
-                LEXICAL, lambda: lexical.search(self._database, reads, space_id, question, depth, self._seconds)
-            )
-        ]  # fmt: skip
+
+        async def found() -> Found:
+            if looking is not None and reading is not None and self._shelf.has_words(question.bounds):
+                await asyncio.wait([looking], timeout=LOOK_WITHIN)
+                here = await _by_held_words(question, looking, reading, depth)
+                if here is not None:
+                    return here
+            return await lexical.search(self._database, reads, space_id, question, depth, self._seconds)
+
+        return [await self._arm(LEXICAL, found)]
 
     async def _after_the_encoder(self, question: Question) -> None:
         """Gives the encoder's thread its start, where there is something to encode."""
@@ -168,7 +190,7 @@ class Arms:
 
     async def _by_meaning(
         self, reads: Reads, space_id: UUID, question: Question, reach: Callable[[], Awaitable[int]],
-        told: "asyncio.Future[FloatArray | None]", *, dated: bool,
+        told: "asyncio.Future[FloatArray | None]", looking: "asyncio.Task[Held | None]", *, dated: bool,
     ) -> list[Arm]:  # fmt: skip
         """The nearest of all; and of what happened in the spans that the question names, one after the other.
 
@@ -177,21 +199,27 @@ class Arms:
         """
         vector: FloatArray | None = None
         ready: Held | None = None
+        looked = time.monotonic()
 
         async def nearest() -> Found:
             nonlocal vector, ready
             try:
-                vector, ready = await self._prepared(reads, space_id, question)
+                # Not as another task: the encoder's thread begins before this one does anything else.
+                vector = question.vector if question.vector is not None else await self._encoder.question(question.text)
+                ready = await asyncio.shield(looking)
             finally:
                 if not told.done():
                     told.set_result(vector)
             return await self._nearest(reads, space_id, question.bounds, vector, ready, await reach())
 
-        found = replace(await self._arm(SEMANTIC, nearest), vector=vector)
+        found = await self._arm(SEMANTIC, nearest)
+        found = replace(found, vector=vector, looked=looked)
+        if ready is not None:
+            found = replace(found, shown=ready.shown, table=ready.table)
         if found.failed or vector is None or not dated:
             return [found]
-        newest = max((one.happened_at for one in found.candidates.values()), default=None)
-        bounds = [_within(question.bounds, span) for span in times.spans_for(question.text, question.now, newest)]
+        moments = (one.happened_at for one in found.candidates.values())
+        bounds = [_within(question.bounds, span) for span in times.spans_for(question.text, question.now, moments)]
         if not bounds:
             return [found]
         known, whose = vector, ready
@@ -199,23 +227,13 @@ class Arms:
             found, await self._arm(DATED, lambda: self._in_spans(reads, space_id, bounds[:MOST_SPANS], known, whose))
         ]  # fmt: skip
 
-    async def _prepared(self, reads: Reads, space_id: UUID, question: Question) -> tuple[FloatArray, Held | None]:
-        """The question's vector, and what is held of its user, which is looked at meanwhile."""
-        looking = asyncio.create_task(self._held(reads, space_id, question))
-        looking.add_done_callback(_taken)
-        try:
-            # Not as another task: the encoder's thread begins before this one does anything else.
-            vector = question.vector if question.vector is not None else await self._encoder.question(question.text)
-            return vector, await looking
-        finally:
-            looking.cancel()
-
-    async def _held(self, reads: Reads, space_id: UUID, question: Question) -> Held | None:
+    async def _held(self, reads: Reads, space_id: UUID, question: Question, reading: Reading | None) -> Held | None:
+        """What is held of the user of a question, if that still stands."""
         if self._indexes.mode == "always":
             return None
         await self._after_the_encoder(question)
         try:
-            return await self._shelf.of(reads, space_id, question.bounds, self._seconds)
+            return await self._shelf.of(reads, space_id, question.bounds, self._seconds, reading)
         except (psycopg.Error, PoolTimeout) as error:
             # Perhaps it was too much to bring; the search itself says whether PostgreSQL is well.
             log.warning("held not read", error=type(error).__name__, reason=reason(error))
@@ -238,9 +256,20 @@ class Arms:
             return held.search(ready, bounds, vector, self._model, depth)
         return await vectors.search(reads, space_id, bounds, vector, self._model, self._indexes, depth, self._seconds)
 
+    def shown(self, question: Question, arms: Mapping[str, Arm]) -> Shown | None:
+        """What is held to be answered, unless the look was a while ago, or some of it was forgotten since."""
+        found = arms.get(SEMANTIC)
+        if found is None or found.shown is None or time.monotonic() - found.looked > FRESH:
+            return None
+        return found.shown if self._shelf.shows(question.bounds.user_ids[0], found.shown) else None
+
     def drop(self, user_id: UUID) -> None:
         """Lets go of what this process holds of a user."""
         self._shelf.drop(user_id)
+
+    def close(self) -> None:
+        """Calls off what is going on beside questions."""
+        self._shelf.close()
 
     async def focused(self, bounds: Bounds) -> Arm:
         """What the focus holds, be it out of date; whatever is wrong with Redis is logged there."""
@@ -272,6 +301,23 @@ def _within(bounds: Bounds, span: Span) -> Bounds:
     since = span.since if bounds.since is None else max(bounds.since, span.since)
     until = span.until if bounds.until is None else min(bounds.until, span.until)
     return replace(bounds, since=since, until=until)
+
+
+async def _by_held_words(
+    question: Question, looking: "asyncio.Task[Held | None]", reading: Reading, depth: int
+) -> Found | None:
+    """What held words say to a question; None where there are none that stand, or it is not known yet."""
+    ready = _seen(looking)
+    if ready is None or ready.words is None:
+        return None
+    terms = await reading.terms()
+    return None if terms is None else held.search_words(ready.words, question.bounds, terms, depth)
+
+
+def _seen(looking: "asyncio.Task[Held | None] | None") -> Held | None:
+    """What a look has found so far."""
+    over = looking is not None and looking.done() and not looking.cancelled() and looking.exception() is None
+    return looking.result() if looking is not None and over else None
 
 
 def _taken(task: "asyncio.Task[Held | None]") -> None:

@@ -33,7 +33,7 @@ CROSS JOIN LATERAL (
 ) d
 CROSS JOIN LATERAL (
     SELECT * FROM memory_trace m
-    WHERE m.user_id = c.user_id AND m.id >= c.trace_id ORDER BY m.user_id, m.id LIMIT 1
+    WHERE m.user_id = c.user_id AND m.id >= c.trace_id AND m.id <= c.trace_id ORDER BY m.user_id, m.id LIMIT 1
 ) t
 WHERE d.segment_id = c.segment_id AND t.id = c.trace_id AND t.deleted_at IS NULL
   AND (t.updated_at < %b::timestamptz) IS NOT FALSE

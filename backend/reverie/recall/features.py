@@ -9,25 +9,22 @@ is put, how far the arms agree.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from reverie.recall import night
-from reverie.recall.pool import Column, Places, Pool
+from reverie.recall.pool import Pool
 from reverie.recall.scales import mean, rank, standardised
-from reverie.text.names import ROLE_WORDS, name_words
+from reverie.recall.traits import Column, Places
+from reverie.text.names import name_words
 
 AGREEMENT: Final = 10
 """How many of the best of the two arms are compared."""
 
 QUESTION_CHARS: Final = 4000
 """So much of a question is read for how it is put."""
-
-RETELLING: Final = frozenset({"assistant", "system", "tool"})
-"""The roles that repeat and pad what the user said."""
 
 _TO_ASSISTANT = re.compile(
     r"\b(?:did|have|had|were) you\b"
@@ -108,12 +105,12 @@ def matrix(asked: Asked, found: Pool, places: Places) -> npt.NDArray[np.float32]
 
 def columns(asked: Asked, found: Pool, places: Places) -> dict[str, Column | float]:
     """The features of the candidates at ``places`` by name: a column, or one number for all of them."""
-    lengths = np.log1p(found.length)
+    traits = found.traits
+    lengths, retold, named = np.log1p(traits.length), traits.retold, traits.named(asked.words)
     first, cosine, words = found.first, found.semantic, found.lexical
-    named, retold, asks = _said_of_everyone(asked, found)
     # What every candidate says of itself, and a row of nothing at the end, where the place -1 leads.
     everyone = np.zeros((len(found.keys) + 1, 5))
-    for number, column in enumerate((first, cosine, words, named, asks)):
+    for number, column in enumerate((first, cosine, words, named, traits.asks)):
         everyone[:-1, number] = column
     further_before, further_after = np.append(found.before, -1), np.append(found.after, -1)
     one_before, one_after = further_before[places], further_after[places]
@@ -167,17 +164,6 @@ def columns(asked: Asked, found: Pool, places: Places) -> dict[str, Column | flo
     }
 
 
-def _said_of_everyone(asked: Asked, found: Pool) -> tuple[Column, Column, Column]:
-    """Of each candidate whether its speaker is named, whether it retells, whether it asks."""
-    speakers = [row.speaker for row in found.rows]
-    named = {speaker: is_named(speaker, asked.words) for speaker in set(speakers)}
-    return (
-        np.array([named[speaker] for speaker in speakers], dtype=np.float64),
-        np.array([row.role in RETELLING for row in found.rows], dtype=np.float64),
-        np.array([row.asks for row in found.rows], dtype=np.float64),
-    )
-
-
 def _most(values: Column) -> float:
     return float(values.max(initial=0.0))
 
@@ -186,13 +172,3 @@ def _agreement(cosine: Column, words: Column) -> float:
     likest = np.argsort(-cosine, kind="stable")[:AGREEMENT]
     wordiest = np.argsort(-words, kind="stable")[:AGREEMENT]
     return float(len(set(likest.tolist()) & set(wordiest.tolist())))
-
-
-def is_named(speaker: str | None, asked: frozenset[str]) -> bool:
-    """Whether the question has a word of the speaker's name."""
-    return bool(speaker) and not _names(speaker or "").isdisjoint(asked)
-
-
-@lru_cache(maxsize=4096)
-def _names(speaker: str) -> frozenset[str]:
-    return frozenset(name_words(speaker) - ROLE_WORDS)

@@ -3,12 +3,16 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 from reverie.recall.types import Trace
 
 READ: Final = 4000
 """Characters by which contents are compared, beside their lengths."""
+
+BEGINNING: Final = 3
+"""Words of it that are compared first."""
 
 _WORD = re.compile(r"\w+")
 
@@ -19,7 +23,7 @@ def said_once(traces: Sequence[Trace]) -> list[tuple[Trace, list[Trace]]]:
     One repeats another if it differs in case, punctuation and white space at most, and has the same user and speaker.
     """
     # Most begin unlike all others: then nothing more of them need be read.
-    beginnings = [(trace.user, trace.speaker, _beginning(trace.content)) for trace in traces]
+    beginnings = [(trace.user, trace.speaker, *_beginning(trace.content)) for trace in traces]
     alike = Counter(beginnings)
     kept: dict[tuple[str, str | None, tuple[str, ...]], list[Trace]] = {}
     for trace, beginning in zip(traces, beginnings, strict=True):
@@ -28,9 +32,9 @@ def said_once(traces: Sequence[Trace]) -> list[tuple[Trace, list[Trace]]]:
     return [(same[0], same[1:]) for same in kept.values()]
 
 
-def _beginning(content: str) -> str:
-    first = _WORD.search(content[:READ].casefold())
-    return "" if first is None else first.group()
+def _beginning(content: str) -> list[str]:
+    words = _WORD.finditer(content[:READ].casefold())
+    return [word.group() for word in islice(words, BEGINNING)]
 
 
 def _told(trace: Trace) -> tuple[str, ...]:

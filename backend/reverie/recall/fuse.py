@@ -13,8 +13,9 @@ from typing import Final
 
 import numpy as np
 
-from reverie.recall.features import RETELLING, Asked, is_named
-from reverie.recall.pool import Column, Places, Pool
+from reverie.recall.features import Asked
+from reverie.recall.pool import Pool
+from reverie.recall.traits import Column, Places
 from reverie.recall.types import Arm, Candidate, Key, Scored
 
 NAMED: Final = 0.1
@@ -29,19 +30,16 @@ LEXICAL_HALF: Final = 16.0
 
 def linear(asked: Asked, found: Pool, places: Places) -> dict[str, Column]:
     """The shares of the candidates at ``places``, whose sum is their score: each arm's and what each prior changes."""
-    rows = [found.rows[place] for place in places]
     shares = {
         "semantic": found.semantic_share[places],
         "lexical": found.lexical_share[places],
         "time": found.time_share[places],
     }
     score = found.first[places]
-    named = np.array([is_named(row.speaker, asked.words) for row in rows], dtype=np.float64)
-    shares["speaker"] = NAMED * named * (1 - score)
+    shares["speaker"] = NAMED * found.traits.named(asked.words)[places] * (1 - score)
     score = score + shares["speaker"]
     if not asked.to_assistant:
-        retold = np.array([row.role in RETELLING for row in rows], dtype=np.float64)
-        shares["role"] = -RETOLD * retold * score
+        shares["role"] = -RETOLD * found.traits.retold[places] * score
     return shares
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
+from typing import Any, Final
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -17,6 +18,9 @@ from reverie.text.phrases import long_names, quoted
 
 SQL = Queries("reverie.recall")
 _LEXICAL = SQL.text("lexical", question=SQL.text("question_words").decode())
+TERMS: Final = SQL.text("terms", question=SQL.text("question_words").decode())
+"""The stemmed words of a question, as PostgreSQL reads it (:func:`asked_in`)."""
+
 K1, B = 0.9, 0.4
 """Saturation and length normalisation for short passages (the defaults of Anserini; Yang et al., 2018)."""
 
@@ -58,7 +62,7 @@ async def search(
     wanted = phrases(question.text)
     parameters = (
         CAP * 10, GROWN, GROWN, bounds.user_ids,
-        question.text, detect(question.text), question.language, bounds.user_ids,
+        *asked_in(question),
         [text for text, _ in wanted], [weight for _, weight in wanted],
         bounds.user_ids, bounds.kinds, bounds.since, bounds.until, bounds.before, only, CAP, depth, K1, B, bounds.at,
     )  # fmt: skip
@@ -75,6 +79,11 @@ async def search(
         bonus=sum(weight for _, weight in wanted) if any(row[4] for row in rows) else 0.0,
         terms=rows[0][6] if rows else b"",
     )
+
+
+def asked_in(question: Question) -> tuple[Any, ...]:
+    """What tells PostgreSQL the words of a question, and in which languages they may be."""
+    return question.text, detect(question.text), question.language, question.bounds.user_ids
 
 
 def phrases(text: str) -> list[tuple[str, float]]:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from reverie.embedding.protocol import FloatArray
 from reverie.memories.model import Model
-from reverie.recall.pool import Places
 from reverie.recall.scales import rank, standardised
+from reverie.recall.traits import Places
 from reverie.recall.types import Candidate, Key
 from reverie.recall.warm import decoded, packed_row
 

@@ -3,9 +3,12 @@
 import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
+
+import psycopg
 
 from reverie.auth.principal import Principal
 from reverie.cold.service import ColdService
@@ -124,8 +127,8 @@ class RecallService:
         self.indexes = indexes = Indexes(database, settings.memory_hnsw)
         """What is known of large users, for whoever looks for what is near beside recall."""
         shelf = Shelf(model, settings.memory_held_mb * 1024 * 1024, indexes)
-        # A user's version tells what was changed; that his traces lie elsewhere now, nobody notes with it.
-        indexes.when_moved(shelf.clear)
+        # A user's version tells what was changed, not that traces lie elsewhere now: until that is seen, for some
+        # seconds, a kept answer names the tiers of before.
         indexes.when_moved(self._cache.clear)
         self._desk = Desk(model)
         self._cold = Cold(cold, model, settings.memory_cold_timeout_seconds)
@@ -189,6 +192,7 @@ class RecallService:
 
     def close(self) -> None:
         """Waits for nothing."""
+        self._arms.close()
         self._cold.close()
 
     def forget(self, user_id: UUID, trace_ids: Collection[UUID]) -> None:
@@ -242,8 +246,13 @@ class RecallService:
         degraded: list[str] = []
         while True:
             keys = [key for key in ranked if key not in lost][:wanted]
-            traces, links, untold = await candidates.results(
-                self._database, space_id, keys, question.bounds.at, self._timeout
+            # Each time anew: while cold memory is waited for, what is held may be forgotten.
+            held = self._arms.shown(question, arms)
+            here = None if held is None else held.results(keys, clock.now())
+            traces, links, untold = (
+                await candidates.results(self._database, space_id, keys, question.bounds.at, self._timeout)
+                if here is None
+                else (*here, {})
             )
             if untold and cold is not None:
                 texts, complete = await self._cold.texts(space_id, list(untold), question.end)
@@ -267,7 +276,10 @@ class RecallService:
         # A window of time moves on with every moment, and the weights of what is in it change with what leaves it.
         if answer["degraded"] or asked.explain or asked.time_window is not None:
             return
-        versions = await looking.versions()
+        versions = None
+        # Of an answer that was found although a look failed it is not known how long it stands.
+        with suppress(psycopg.InterfaceError):
+            versions = await looking.versions()
         if versions is not None:
             # Then "yesterday" is another day.
             midnight = clock.now().replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
@@ -318,8 +330,7 @@ class RecallService:
             arms[FOCUS] = await self._arms.focused(question.bounds)
             known |= await self._from_focus(space_id, question, arms[FOCUS], known, cold=_has_cold(arms))
         watch.lap("candidates")
-        newest = max((one.happened_at for one in known.values()), default=None)
-        spans = times.spans_for(question.text, question.now, newest)
+        spans = times.spans_for(question.text, question.now, (one.happened_at for one in known.values()))
         found = pool(arms, known, spans)
         # As of a moment that is over, most edges were not there yet.
         if not recipe.hops or asked.at is not None:

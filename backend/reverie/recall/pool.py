@@ -3,17 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from reverie.recall import times
+from reverie.recall.traits import Column, Places, Traits
 from reverie.recall.types import Arm, Candidate, Key
 from reverie.text.spans import Span
-
-Column = npt.NDArray[np.float64]
-Places = npt.NDArray[np.intp]
 
 LEXICAL: Final = 0.35
 """The weight of the words in the first score; the rest is meaning."""
@@ -26,6 +24,49 @@ LONG: Final = 2000
 
 _ID: Final = itemgetter(slice(16, None))
 """The id of a trace in its key."""
+
+
+class Lot(NamedTuple):
+    """Candidates, the newest first, so that of equals it is the newer that has the better rank; ids of traces begin
+    with their time. ``before``: the place of each one's neighbour in its conversation, -1 where that is none of them.
+    """
+
+    keys: list[Key]
+    rows: list[Candidate]
+    traits: Traits
+    before: Places
+
+    @classmethod
+    def of(cls, known: Mapping[Key, Candidate]) -> "Lot":
+        """Candidates by their keys."""
+        keys = sorted(known, key=_ID, reverse=True)
+        rows = [known[key] for key in keys]
+        places = {key: place for place, key in enumerate(keys)}
+        before = np.array([-1 if row.follows is None else places.get(row.follows, -1) for row in rows], dtype=np.intp)
+        return cls(keys, rows, Traits.of(rows), before)
+
+
+class Table:
+    """All traces of a user who is held, from which the candidates of a question are taken as columns."""
+
+    def __init__(self, known: Mapping[Key, Candidate]) -> None:
+        self._all = Lot.of(known)
+        self._places = {key: place for place, key in enumerate(self._all.keys)}
+
+    def lot(self, known: Mapping[Key, Candidate]) -> Lot | None:
+        """As :meth:`Lot.of`; None where one of them is none of these, or was read at another time."""
+        everyone = self._all
+        places = [self._places.get(key, -1) for key in known]
+        if any(at < 0 or everyone.rows[at] is not one for at, one in zip(places, known.values(), strict=True)):
+            return None
+        places.sort()
+        at = np.array(places, dtype=np.intp)
+        among = np.full(len(everyone.keys) + 1, -1, dtype=np.intp)
+        among[at] = np.arange(len(at))
+        # The place -1 leads to the last, which stands for none.
+        before = among[everyone.before[at]]
+        keys, rows = [everyone.keys[one] for one in places], [everyone.rows[one] for one in places]
+        return Lot(keys, rows, everyone.traits.take(at), before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +92,7 @@ class Pool:
     first: Column
     near: Column
     dated: bool
-    length: Column
+    traits: Traits
     before: Places
     after: Places
     """Where the neighbours in the conversation stand, -1 where they are no candidates."""
@@ -60,9 +101,8 @@ class Pool:
 def pool(arms: Mapping[str, Arm], known: Mapping[Key, Candidate], spans: Sequence[Span] = ()) -> Pool:
     """Every candidate whose row is known, with its first score; ``spans`` are the times that the question names."""
     semantic, lexical = arms.get("semantic"), arms.get("lexical")
-    # The newest first, so that of equals it is the newer that has the better rank; ids of traces begin with their time.
-    keys = sorted(known, key=_ID, reverse=True)
-    rows = [known[key] for key in keys]
+    held = None if semantic is None or semantic.table is None else semantic.table.lot(known)
+    keys, rows, traits, before = held or Lot.of(known)
     cosines = semantic.scores if semantic is not None else {}
     words = lexical.scores if lexical is not None else {}
     dated = arms["dated"].scores if "dated" in arms else {}
@@ -72,13 +112,14 @@ def pool(arms: Mapping[str, Arm], known: Mapping[Key, Candidate], spans: Sequenc
     floors = dict.fromkeys((*words, *reached), floor) | dated | cosines
     like = np.array([floors.get(key, 0.0) for key in keys], dtype=np.float64).clip(0.0)
     share = np.minimum(1.0, np.array([words.get(key, 0.0) for key in keys], dtype=np.float64) / most)
-    length = np.array([row.length for row in rows], dtype=np.float64)
     weight = _weight(semantic, lexical)
-    semantic_share, lexical_share = (1 - weight) * like, weight * share / (1 + length / LONG)
+    semantic_share, lexical_share = (1 - weight) * like, weight * share / (1 + traits.length / LONG)
     both = semantic_share + lexical_share
     near = times.closeness(spans, times.seconds(row.happened_at for row in rows)) if spans else np.zeros(len(keys))
     time_share = NEAR * near * (1 - both)
-    before, after = _neighbours(keys, rows)
+    after = np.full(len(rows), -1, dtype=np.intp)
+    has = np.flatnonzero(before >= 0)
+    after[before[has]] = has
     return Pool(
         keys=keys,
         rows=rows,
@@ -92,7 +133,7 @@ def pool(arms: Mapping[str, Arm], known: Mapping[Key, Candidate], spans: Sequenc
         first=both + time_share,
         near=near,
         dated=bool(spans),
-        length=length,
+        traits=traits,
         before=before,
         after=after,
     )
@@ -103,15 +144,6 @@ def _weight(semantic: Arm | None, lexical: Arm | None) -> float:
     if semantic is None or semantic.failed:
         return 1.0
     return 0.0 if lexical is None or lexical.failed else LEXICAL
-
-
-def _neighbours(keys: Sequence[Key], rows: Sequence[Candidate]) -> tuple[Places, Places]:
-    places = {key: place for place, key in enumerate(keys)}
-    before = np.array([-1 if row.follows is None else places.get(row.follows, -1) for row in rows], dtype=np.intp)
-    after = np.full(len(rows), -1, dtype=np.intp)
-    has = np.flatnonzero(before >= 0)
-    after[before[has]] = has
-    return before, after
 
 
 def best(found: Pool, size: int) -> Places:

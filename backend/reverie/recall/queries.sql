@@ -7,7 +7,8 @@
 -- among them. Beside each: the fewest rows that a part gave which may end early, and how many traces the users have.
 -- What fusion needs to know of each candidate comes along, one look-up a key, whatever the statistics say: as a plain
 -- join, a plan made when the table was nearly empty starts from all traces of the store. The order within, which only
--- the primary key has, keeps it from other indexes on the user. Of a trace that does not stand any more there is no kind.
+-- the primary key has, keeps it from other indexes on the user; the range is that one key, as one that is open above
+-- copies the rest of its page of the index. Of a trace that does not stand any more there is no kind.
 WITH near AS MATERIALIZED (
 {legs}
 ),
@@ -19,7 +20,7 @@ SELECT uuid_send(n.user_id) || uuid_send(n.trace_id), 1 - n.distance, n.head, n.
 FROM nearest n
 LEFT JOIN LATERAL (
     SELECT * FROM memory_trace m
-    WHERE m.user_id = n.user_id AND m.id >= n.trace_id ORDER BY m.user_id, m.id LIMIT 1
+    WHERE m.user_id = n.user_id AND m.id >= n.trace_id AND m.id <= n.trace_id ORDER BY m.user_id, m.id LIMIT 1
 ) t ON t.id = n.trace_id AND t.deleted_at IS NULL AND (t.updated_at < %b::timestamptz) IS NOT FALSE
 {warm}
 
@@ -112,12 +113,16 @@ SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hns
        set_config('hnsw.max_scan_tuples', %b, true)
 
 -- name: held
--- The version of a user; and, if it is a small one and the version that is named, all of its vectors and what fusion
--- needs to know of its traces, packed (recall/held.py).
+-- The version of a user, and where the store is not hot; and, if it is a small one and the version that is named, all of
+-- its vectors, what fusion needs to know of its traces and what is answered of them, packed (recall/held.py,
+-- recall/shown.py). There is no text of a trace whose text or `meta` is long, nor of a cold one, nor of anybody whose
+-- texts are long as a rule.
 WITH mark AS MATERIALIZED (
-    SELECT version, version = %b AND traces <= %b AS wanted FROM memory_user WHERE user_id = %b
+    SELECT version, version = %b AND traces <= %b AS wanted, words <= traces * {words} AS short, external_id, words
+    FROM memory_user WHERE user_id = %b
 )
-SELECT m.version, m.wanted, e.ids, e.pieces, e.vectors, t.traces, t.kinds, t.roles, t.speakers, t.conversations {warm}
+SELECT m.version, p.moved, m.wanted, e.ids, e.pieces, e.vectors, t.traces, t.kinds, t.roles, t.speakers, t.conversations,
+       CASE WHEN m.wanted THEN m.external_id END, CASE WHEN m.wanted THEN m.words END, t.texts, t.external_ids, t.metas, l.edges, l.types {warm}
 FROM mark m
 CROSS JOIN LATERAL (
     SELECT string_agg(uuid_send(s.trace_id), ''::bytea) AS ids, string_agg(int4send(s.piece), ''::bytea) AS pieces,
@@ -132,13 +137,63 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT string_agg(uuid_send(t.id) || int4send(t.length) || timestamptz_send(t.happened_at) || float4send(t.salience)
                       || boolsend(t.salience_given) || boolsend(t.pinned) || timestamptz_send(coalesce(t.updated_at, '-infinity')) || boolsend(t.asks)
-                      || coalesce(uuid_send(t.follows), decode(repeat('00', 16), 'hex')),
+                      || coalesce(uuid_send(t.follows), decode(repeat('00', 16), 'hex'))
+                      || timestamptz_send(t.created_at) || timestamptz_send(coalesce(t.occurred_at, '-infinity'))
+                      || timestamptz_send(coalesce(t.expires_at, 'infinity')),
                       ''::bytea) AS traces,
            array_agg(t.kind) AS kinds, array_agg(t.role) AS roles, array_agg(t.speaker) AS speakers,
-           array_agg(t.conversation_id) AS conversations
+           array_agg(t.conversation_id) AS conversations, array_agg(y.content) AS texts,
+           array_agg(t.external_id) AS external_ids, array_agg(x.meta) AS metas
     FROM memory_trace t
+    -- The first bound spares reading what is stored elsewhere, or compressed.
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN pg_column_size(t.meta) <= {chars} THEN nullif(t.meta, '{}'::jsonb)::text ELSE '' END AS text
+    ) g
+    CROSS JOIN LATERAL (SELECT CASE WHEN length(g.text) > {chars} THEN '' ELSE g.text END AS meta OFFSET 0) x
+    LEFT JOIN memory_body y ON (SELECT short FROM mark) AND y.user_id = t.user_id AND y.trace_id = t.id
+                           AND t.length <= {chars} AND x.meta IS DISTINCT FROM ''
     WHERE (SELECT wanted FROM mark) AND t.user_id = %b AND t.deleted_at IS NULL
 ) t
+CROSS JOIN LATERAL (
+    SELECT string_agg(uuid_send(s.src) || uuid_send(s.dst) || float4send(s.weight), ''::bytea) AS edges,
+           array_agg(s.type) AS types
+    FROM (
+        SELECT src, dst, weight, type FROM memory_edge WHERE (SELECT wanted FROM mark) AND user_id = %b LIMIT {edges}
+    ) s
+) l
+CROSS JOIN LATERAL (
+    SELECT string_agg(uuid_send(q.lower) || uuid_send(q.upper) || boolsend(q.tier = 'cold'), ''::bytea ORDER BY q.lower) AS moved
+    FROM memory_partition q WHERE q.parent = 'memory_embedding' AND q.tier <> 'hot'
+) p
+
+-- name: held_words
+-- The words of the texts of a user at a version, packed (recall/words.py), with how many traces and words the user has.
+-- Nothing while there are more, which are forgotten and not removed yet: they may be very many.
+WITH mark AS MATERIALIZED (
+    SELECT u.user_id, u.traces, u.words
+    FROM memory_user u
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS bodies, coalesce(sum(s.words), 0) AS words
+        FROM (SELECT y.words FROM memory_body y WHERE y.user_id = u.user_id LIMIT {most}) s
+    ) b
+    WHERE u.version = %b AND u.user_id = %b AND b.bodies <= u.traces AND b.words <= u.words
+)
+SELECT w.bodies, w.postings, m.traces, m.words
+FROM mark m
+CROSS JOIN LATERAL (
+    SELECT string_agg(uuid_send(b.trace_id) || int2send(b.kind) || timestamptz_send(b.happened_at) || int4send(b.words),
+                      ''::bytea ORDER BY b.n) AS bodies,
+           string_agg(s.packed, ''::bytea) AS postings
+    FROM (
+        SELECT y.*, (row_number() OVER () - 1)::integer AS n FROM memory_body y
+        WHERE y.user_id = m.user_id
+    ) b
+    LEFT JOIN LATERAL (
+        SELECT string_agg(int4send(b.n) || int8send(reverie_term_key(u.lexeme))
+                          || int2send(greatest(1, cardinality(u.positions))::smallint), ''::bytea) AS packed
+        FROM unnest(b.lexemes) u
+    ) s ON true
+) w
 
 -- name: held_codes
 -- What `held` adds where a store has warm rows: those of the user, packed as `with_warm` packs them, but for
@@ -203,6 +258,11 @@ meant AS (
     ) AS w
 )
 
+-- name: terms
+-- The stemmed words of a question by themselves: their keys, and their places.
+WITH {question}
+SELECT m.keys, m.places FROM meant m
+
 -- name: lexical
 -- BM25 over the words of the users; the function is the definer's, so that the GIN index may be used.
 WITH whose AS MATERIALIZED (
@@ -235,7 +295,7 @@ CROSS JOIN LATERAL reverie_bm25(
 ) r
 CROSS JOIN LATERAL (
     SELECT * FROM memory_trace m
-    WHERE m.user_id = r.user_id AND m.id >= r.trace_id ORDER BY m.user_id, m.id LIMIT 1
+    WHERE m.user_id = r.user_id AND m.id >= r.trace_id AND m.id <= r.trace_id ORDER BY m.user_id, m.id LIMIT 1
 ) t
 WHERE t.id = r.trace_id AND t.deleted_at IS NULL AND (t.updated_at < %b::timestamptz) IS NOT FALSE
 
@@ -337,7 +397,7 @@ SELECT uuid_send(c.user_id) || uuid_send(c.trace_id),
 FROM unnest(%b::uuid[], %b::uuid[]) AS c (user_id, trace_id)
 CROSS JOIN LATERAL (
     SELECT * FROM memory_trace m
-    WHERE m.user_id = c.user_id AND m.id >= c.trace_id ORDER BY m.user_id, m.id LIMIT 1
+    WHERE m.user_id = c.user_id AND m.id >= c.trace_id AND m.id <= c.trace_id ORDER BY m.user_id, m.id LIMIT 1
 ) t
 {cold}
 WHERE t.id = c.trace_id AND t.deleted_at IS NULL AND (t.updated_at < %b::timestamptz) IS NOT FALSE
@@ -351,7 +411,7 @@ SELECT uuid_send(c.user_id) || uuid_send(c.trace_id),
 FROM unnest(%b::uuid[], %b::uuid[]) AS c (user_id, trace_id)
 CROSS JOIN LATERAL (
     SELECT * FROM memory_trace m
-    WHERE m.user_id = c.user_id AND m.id >= c.trace_id ORDER BY m.user_id, m.id LIMIT 1
+    WHERE m.user_id = c.user_id AND m.id >= c.trace_id AND m.id <= c.trace_id ORDER BY m.user_id, m.id LIMIT 1
 ) t
 WHERE t.id = c.trace_id AND t.deleted_at IS NULL AND (t.updated_at < %b::timestamptz) IS NOT FALSE
 
@@ -376,7 +436,7 @@ SELECT uuid_send(c.user_id) || uuid_send(c.id), c.id::text, u.external_id, t.ext
        -- by the order alone all traces of the user would be gone through.
        (SELECT e.src FROM memory_edge e
         CROSS JOIN LATERAL (
-            SELECT * FROM memory_trace m WHERE m.user_id = e.user_id AND m.id >= e.src ORDER BY m.user_id, m.id LIMIT 1
+            SELECT * FROM memory_trace m WHERE m.user_id = e.user_id AND m.id >= e.src AND m.id <= e.src ORDER BY m.user_id, m.id LIMIT 1
         ) n
         WHERE e.user_id = c.user_id AND e.dst = c.id AND e.type = 'supersedes'
           AND n.id = e.src AND n.deleted_at IS NULL AND (n.expires_at > at.now) IS NOT FALSE
@@ -386,7 +446,7 @@ SELECT uuid_send(c.user_id) || uuid_send(c.id), c.id::text, u.external_id, t.ext
 FROM (SELECT %b::timestamptz AS now, %b::timestamptz AS moment) at
 CROSS JOIN unnest(%b::uuid[], %b::uuid[]) AS c (user_id, id)
 CROSS JOIN LATERAL (
-    SELECT * FROM memory_trace m WHERE m.user_id = c.user_id AND m.id >= c.id ORDER BY m.user_id, m.id LIMIT 1
+    SELECT * FROM memory_trace m WHERE m.user_id = c.user_id AND m.id >= c.id AND m.id <= c.id ORDER BY m.user_id, m.id LIMIT 1
 ) t
 CROSS JOIN LATERAL (SELECT n.external_id FROM memory_user n WHERE n.user_id = c.user_id LIMIT 1) u
 LEFT JOIN LATERAL (
@@ -474,7 +534,7 @@ walk AS (
             UNION ALL
             (SELECT t.follows, t.follows, t.id, 'next', 1, true
              FROM (
-                SELECT * FROM memory_trace m WHERE m.user_id = w.user_id AND m.id >= w.id ORDER BY m.user_id, m.id LIMIT 1
+                SELECT * FROM memory_trace m WHERE m.user_id = w.user_id AND m.id >= w.id AND m.id <= w.id ORDER BY m.user_id, m.id LIMIT 1
              ) t
              WHERE t.id = w.id AND t.follows IS NOT NULL)
         ) f
@@ -490,7 +550,7 @@ SELECT uuid_send(r.user_id) || uuid_send(r.id), r.weight, r.user_id, r.src, r.ds
        uuid_send(t.user_id) || uuid_send(t.follows), t.conversation_id
 FROM reached r
 CROSS JOIN LATERAL (
-    SELECT * FROM memory_trace m WHERE m.user_id = r.user_id AND m.id >= r.id ORDER BY m.user_id, m.id LIMIT 1
+    SELECT * FROM memory_trace m WHERE m.user_id = r.user_id AND m.id >= r.id AND m.id <= r.id ORDER BY m.user_id, m.id LIMIT 1
 ) t
 {cold}
 WHERE t.id = r.id AND t.deleted_at IS NULL AND t.kind = ANY(%b::text[]) AND (%b OR cold.it IS NULL)

@@ -9,13 +9,14 @@ from typing import Final
 import numpy as np
 
 from reverie.recall import fuse
-from reverie.recall.features import RETELLING, Asked, matrix
+from reverie.recall.features import Asked, matrix
 from reverie.recall.night import Matrix, Told, best_by_nights
-from reverie.recall.pool import Column, Places, Pool, best
+from reverie.recall.pool import Pool, best
 from reverie.recall.ranker import OF_THE_NIGHT, Ranker
 from reverie.recall.ranker import shares as ranker_shares
 from reverie.recall.scales import rank, standardised
 from reverie.recall.strengths import Strengths
+from reverie.recall.traits import Column, Places
 from reverie.recall.types import Key, Scored
 from reverie.text.salience import NEUTRAL
 
@@ -99,11 +100,10 @@ class Ranking:
 
     def _with_priors(self, places: Places, learned: dict[str, Column]) -> dict[str, Column]:
         score = sum(learned.values(), np.zeros(len(places)))
-        rows = self._found.rows
-        chosen = [rows[place] for place in places.tolist()]
+        keys, traits = [self._found.keys[place] for place in places.tolist()], self._found.traits.take(places)
         # What a night has estimated is for the ranker of the night to weigh: as a prior it makes others find less.
-        own = np.array([one.salience if one.salience_given else NEUTRAL for one in chosen], dtype=np.float64)
-        salience = self._strengths.of(chosen, own)
+        own = np.where(traits.given, traits.salience, NEUTRAL)
+        salience = self._strengths.of(keys, traits, own)
         doubt = score * (1 - score)
         return learned | {"salience": SALIENCE * (2 * salience - 1) * doubt}
 
@@ -116,7 +116,7 @@ def shortlist(found: Pool, size: int, told: Told | None, night_size: int) -> tup
     """
     said = None
     if told is not None:
-        said = told.matrix(found.rows, np.array([row.role in RETELLING for row in found.rows], dtype=np.bool_))
+        said = told.matrix(found.rows, found.traits.retold > 0)
     if said is None:
         return best(found, size), None
     places = best_by_nights(found.first, said, night_size)

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from reverie.recall.pool import Column
+from reverie.recall.traits import Column
 
 RANKS: Final = 10
 """The rank at which a reciprocal rank is one half: 1 / (1 + rank / RANKS)."""

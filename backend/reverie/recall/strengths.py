@@ -21,11 +21,12 @@ from reverie.core.database import Reads
 from reverie.core.queries import Queries
 from reverie.core.telemetry import reason
 from reverie.memories.model import Model
-from reverie.memories.strength import HALF_LIVES, Column, effective
+from reverie.memories.strength import HALF_LIVES, effective
 from reverie.recall import night
 from reverie.recall.cache import Cache
 from reverie.recall.night import Night, Told
-from reverie.recall.types import Arm, Candidate
+from reverie.recall.traits import Column, Traits
+from reverie.recall.types import Arm, Key
 
 MOST_RECALLED: Final = 5000
 """Traces of a user whose recalls count, those that were recalled most often."""
@@ -75,26 +76,20 @@ class Strengths:
     sheets: Sheets
     moment: float
 
-    def of(self, rows: Sequence[Candidate], own: Column | None = None) -> Column:
+    def of(self, keys: Sequence[Key], traits: Traits, own: Column | None = None) -> Column:
         """The effective salience of candidates. ``own``: what it is made of, in place of what each has."""
-        # When each was remembered, as the first six bytes of its id tell.
-        last = (np.frombuffer(b"".join([one.key[16:24] for one in rows]), dtype=">u8") >> 16) / 1000
-        recalls, half_lives = np.zeros(len(rows)), np.full(len(rows), math.inf)
-        user, sheet = b"", _PLAIN
-        for place, one in enumerate(rows):
-            if one.key[:16] != user:
-                user = one.key[:16]
-                sheet = self.sheets.get(user, _PLAIN)
-            if one.updated_at is not None:
-                last[place] = max(last[place], one.updated_at.timestamp())
-            if sheet.recalls:
-                count, recalled = sheet.recalls.get(one.key[16:], _NEVER)
-                # As of a moment before it nothing is known of a recall.
-                if count and recalled <= self.moment:
-                    recalls[place], last[place] = count, max(last[place], recalled)
-            if not one.pinned:
-                half_lives[place] = sheet.lives.get(one.kind, math.inf)
-        salience = np.array([one.salience for one in rows], dtype=np.float64) if own is None else own
+        sheets = [self.sheets.get(user, _PLAIN) for user in traits.users]
+        lives = np.array([[sheet.lives.get(kind, math.inf) for kind in traits.kinds] for sheet in sheets])
+        half_lives = np.where(traits.pinned, math.inf, lives[traits.user, traits.kind]) if len(keys) else np.empty(0)
+        recalls, last = np.zeros(len(keys)), traits.last
+        if any(sheet.recalls for sheet in sheets):
+            whose = zip(traits.user.tolist(), keys, strict=True)
+            known = [sheets[user].recalls.get(key[16:], _NEVER) for user, key in whose]
+            counts, moments = np.array(known, dtype=np.float64).reshape(-1, 2).T
+            # As of a moment before it nothing is known of a recall.
+            over = moments <= self.moment
+            recalls, last = np.where(over, counts, 0.0), np.where(over, np.maximum(last, moments), last)
+        salience = traits.salience if own is None else own
         return effective(salience, half_lives, (self.moment - last) / _DAY, recalls)
 
 

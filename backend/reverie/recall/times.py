@@ -41,14 +41,16 @@ def seconds(moments: Iterable[datetime]) -> Seconds:
     return np.fromiter(((moment - _EPOCH).total_seconds() for moment in moments), dtype=np.float64)
 
 
-def spans_for(question: str, now: datetime, newest: datetime | None) -> list[Span]:
+def spans_for(question: str, now: datetime, moments: Iterable[datetime]) -> list[Span]:
     """The spans that a question names.
 
-    Where all of them begin after ``newest`` (the last that the memory holds of what may be meant), they are counted
-    from there instead of from ``now``: of someone who was silent for a year, "last week" is that before he fell silent.
+    Where all of them begin after the last of ``moments`` (when that happened which may be meant), they are counted from
+    there instead of from ``now``: of someone who was silent for a year, "last week" is that before he fell silent.
     """
     spans = dates.mentioned(question, now)
-    if newest is not None and spans and all(span.since > newest for span in spans):
+    # Most questions name no time: nothing is looked through for them.
+    newest = max(moments, default=None) if spans else None
+    if newest is not None and all(span.since > newest for span in spans):
         return dates.mentioned(question, newest)
     return spans
 

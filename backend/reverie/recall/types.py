@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from reverie.embedding.protocol import FloatArray
+
+if TYPE_CHECKING:
+    from reverie.recall.pool import Table
+    from reverie.recall.shown import Shown
 
 Key: TypeAlias = bytes
 """A trace among several users: the 16 bytes of its user's id and those of its own.
@@ -90,7 +94,9 @@ class Arm:
     """What one way of searching found: raw scores, higher is better; ``milliseconds`` it took; why it failed.
 
     ``most``, ``plan``, ``rows``, ``pieces``, ``bonus`` and ``terms`` as in :class:`Found`; ``vector``: the question's.
-    The cold arm adds to the scores of the others, and has none of its own; ``files``: how many it has read.
+    The cold arm adds to the scores of the others, and has none of its own; ``files``: how many it has read. ``shown``:
+    what is held of the user to be answered, if anything is, and when (monotonic) that was ``looked`` at; ``table``: all
+    traces that are held.
     """
 
     name: str
@@ -106,6 +112,9 @@ class Arm:
     terms: bytes = b""
     files: int = 0
     vector: FloatArray | None = None
+    shown: "Shown | None" = None
+    looked: float = 0.0
+    table: "Table | None" = None
 
     def best(self, depth: int) -> "Arm":
         """With no more than its ``depth`` best candidates, of equals the newer."""

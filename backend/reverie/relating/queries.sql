@@ -74,7 +74,7 @@ FROM (
     SELECT * FROM step
 ) w
 CROSS JOIN LATERAL (
-    SELECT * FROM memory_trace m WHERE m.user_id = %b AND m.id >= w.id ORDER BY m.user_id, m.id LIMIT 1
+    SELECT * FROM memory_trace m WHERE m.user_id = %b AND m.id >= w.id AND m.id <= w.id ORDER BY m.user_id, m.id LIMIT 1
 ) t
 LEFT JOIN LATERAL (
     SELECT left(y.content, %b) AS content FROM memory_body y WHERE y.user_id = %b AND y.trace_id = w.id LIMIT 1
