@@ -144,7 +144,8 @@ def plans(
     with ExitStack() as stack:
         begin = stack.enter_context(options.progress())
         begin("Starting the service", 0)
-        service = stack.enter_context(service_at(named(url, key, database_url)))
+        # By any other mode the worker takes back what is built here for users who are not large.
+        service = stack.enter_context(service_at(named(url, key, database_url), MEMORY_HNSW="always"))
         report.ask_versions(service.database_url)
         drawn, asked = encode(seed, texts, questions, begin("Encoding", texts + questions))
         client = stack.enter_context(client_of(service))

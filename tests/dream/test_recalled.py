@@ -227,10 +227,12 @@ async def test_recall_ranks_by_nights_once_they_were_dreamt(
     await nights(remember)
     await nights(remember, "ben")
     assert not by_nights(await explained(caller, "ann", "Where were tulips planted?"))
-    before = await explained(caller, "ben", "Where were tulips planted?")
+    later = clock.now() + timedelta(seconds=2 * SECONDS)
+    with clock.as_of(later):
+        before = await explained(caller, "ben", "Where were tulips planted?")
     await caller.patch("/memory/users/ben", json={"dream": False})
     await dream(runtime, owner)
-    with clock.as_of(clock.now() + timedelta(seconds=2 * SECONDS)):
+    with clock.as_of(later):
         assert by_nights(await explained(caller, "ann", "Where were tulips planted?"))
         assert by_nights(await explained(caller, "ann", "Where were tulips planted?", recipe="thorough"))
         after = await explained(caller, "ben", "Where were tulips planted?")
