@@ -4,6 +4,7 @@ import asyncio
 import gc
 import threading
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -563,6 +564,28 @@ async def test_words_that_do_not_fit_are_not_brought(store: Store, model: Model)
     shelf = Shelf(model, whole.size - 1)
     shelf.bring_words(store.database, store.space_id, LONG, less, 10.0)
     assert not shelf._bringing_words
+
+
+@pytest.mark.parametrize("user", [LONG, ALIKE[0]])
+async def test_it_takes_as_much_as_it_says(store: Store, model: Model, user: UUID) -> None:
+    async def bring() -> Held:
+        shelf = Shelf(model, PLENTY)
+        whose = await Asker(store, shelf).twice(user)
+        await store.bring_words(shelf, user, whose)
+        return whose
+
+    # What is made once for all.
+    await bring()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        whose = await bring()
+        gc.collect()
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert whose.words is not None
+    assert 0.5 * whose.size < used < 1.25 * whose.size
 
 
 async def test_words_of_another_version_are_not_taken(store: Store, model: Model, write: Write) -> None:

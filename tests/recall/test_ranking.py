@@ -96,7 +96,10 @@ def test_of_what_a_table_does_not_have_nothing_is_taken_from_it() -> None:
     rows = [row(n) for n in (1, 2, 3)]
     table = Table({one.key: one for one in rows})
     assert table.lot({rows[0].key: rows[0], key(4): row(4)}) is None
-    # The same trace, read at another time.
+    # The same trace, read at another time: as it was, and changed since.
+    again = table.lot({rows[0].key: rows[0], key(2): row(2)})
+    assert again is not None
+    assert [one.key for one in again.rows] == [key(2), key(1)]
     assert table.lot({rows[0].key: rows[0], key(2): row(2, asks=True)}) is None
     of_another = row(1)._replace(key=key_of(OTHER, UUID(int=1)))
     assert table.lot({of_another.key: of_another}) is None

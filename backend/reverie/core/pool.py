@@ -47,6 +47,9 @@ CANCEL_SECONDS = 1.0
 MOST_PREPARED = 100
 """Statements that a connection keeps prepared; the one that was not used for longest gives way."""
 
+FIRST_PLANS = 100
+"""Rows that a connection writes by the plans that it makes at first."""
+
 Row: TypeAlias = tuple[Any, ...]
 Statement: TypeAlias = tuple[bytes, Sequence[Any]]
 """SQL with ``%b`` where its parameters go, and these."""
@@ -60,6 +63,12 @@ class Line(AsyncConnection[Row]):
 
     silent = False
     """Whether it was cut because the server said nothing for too long."""
+
+    written = 0
+    """Rows that it has written into the great tables (:meth:`~reverie.core.database.WriteSession.grows`)."""
+
+    planned_until = FIRST_PLANS
+    """So many of them are written by the plans that it has."""
 
     _timer: asyncio.TimerHandle | None = None
     _until = 0.0

@@ -264,4 +264,5 @@ async def write_links(
     """Writes edges whose ends both stand; one that a person has made stays as it is. The user is locked."""
     if links:
         columns = [list(column) for column in zip(*dict.fromkeys(links), strict=True)]
+        await session.grows(len(links))
         await session.execute(SQL["write_links"], (space_id, now, *columns, user_id))

@@ -26,12 +26,6 @@ RETURNING version
 -- name: touch_version
 UPDATE memory_user SET version = greatest(version + 1, %b), updated_at = %b WHERE space_id = %b AND user_id = %b
 
--- name: plan_anew
--- A connection that first wrote into a small table looks up foreign keys by whichever index seemed to cost the same as
--- the primary key then: each look-up reads all traces of the user, until statistics are gathered, which is a minute
--- away. So much is written at once that planning anew is a hundredth of it.
-DISCARD PLANS
-
 -- name: write_traces
 -- One statement: traces, bodies, vectors, `next` edges and the user's counts. A trace whose identity is there already
 -- writes nothing; its row in the answer names the trace that was there.

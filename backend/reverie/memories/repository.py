@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -18,9 +18,6 @@ from reverie.memories.cold import Whole
 from reverie.memories.model import Model
 
 SQL = Queries("reverie.memories")
-
-MANY: Final = 100
-"""So many traces at once are written by plans that are made for the tables as they are now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +124,7 @@ async def write_traces(
     now: datetime,
 ) -> dict[UUID, Written]:
     """Writes traces with the vectors that are there already; the user is locked before (:func:`raise_version`)."""
-    if len(traces) >= MANY:
-        await session.execute(SQL["plan_anew"])
+    await session.grows(len(traces) + len(vectors))
     query = SQL.text("write_traces", column=model.column, type=model.type, model=model.id)
     columns = (
         [t.id for t in traces], [t.kind for t in traces], [KINDS[t.kind] for t in traces], [t.role for t in traces],
@@ -152,6 +148,7 @@ async def write_vectors(session: WriteSession, user_id: UUID, vectors: Sequence[
     query = SQL.text("write_vectors", column=model.column, type=model.type, model=model.id)
     ids, heads, numbers, begins, ends, values = zip(*vectors, strict=True) if vectors else ((),) * 6
     halves = [as_vector(value, model.precision) for value in values]
+    await session.grows(len(vectors))
     await session.execute(query, (list(ids), list(heads), list(numbers), list(begins), list(ends), halves, user_id))
 
 

@@ -55,7 +55,7 @@ log = structlog.get_logger(__name__)
 
 
 class Arms:
-    """Searches by every arm that a recipe has. A question takes two connections at a time at most, one for ``cold``."""
+    """Searches by every arm that a recipe has: over two connections at a time at most, and one more for ``cold``."""
 
     def __init__(
         self, database: Database, encoder: Encoder, model: Model, indexes: Indexes, shelf: Shelf, focus: Focus,

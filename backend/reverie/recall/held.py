@@ -63,6 +63,9 @@ MOST_BYTES: Final = 6 * 1024 * 1024
 TRACE_BYTES: Final = 700
 """What a :class:`Candidate` takes, with its key, its moment, its speaker and its row of the table."""
 
+VECTOR_BYTES: Final = 40
+"""What is kept beside a vector: whose it is, and of which piece, kind and moment."""
+
 NOTE_BYTES: Final = 1000
 """What the note of a version takes."""
 
@@ -126,9 +129,9 @@ class Held:
     def size(self) -> int:
         """Bytes that it takes, roughly, with words that are still to come."""
         worded = self.words_due or self.words is not None
-        traces = max(len(self.traces), len(self.standing))
-        words = POSTING_BYTES * self.postings + BODY_BYTES * traces if worded else 0
-        return self.vectors.nbytes + TRACE_BYTES * traces + words + (0 if self.shown is None else self.shown.size)
+        words = POSTING_BYTES * self.postings + BODY_BYTES * len(self.standing) if worded else 0
+        rows = self.vectors.nbytes + VECTOR_BYTES * len(self.traces)
+        return rows + TRACE_BYTES * len(self.standing) + words + (0 if self.shown is None else self.shown.size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,11 @@ class Table:
         """As :meth:`Lot.of`; None where one of them is none of these, or was read at another time."""
         everyone = self._all
         places = [self._places.get(key, -1) for key in known]
-        if any(at < 0 or everyone.rows[at] is not one for at, one in zip(places, known.values(), strict=True)):
+        # Some may have been brought anew by PostgreSQL: mostly the same.
+        if any(
+            at < 0 or (everyone.rows[at] is not one and everyone.rows[at] != one)
+            for at, one in zip(places, known.values(), strict=True)
+        ):
             return None
         places.sort()
         at = np.array(places, dtype=np.intp)
