@@ -97,10 +97,10 @@ ALL_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {**GROUPS, **NIGHT_GROUPS, "r
 def matrix(asked: Asked, found: Pool, places: Places) -> npt.NDArray[np.float32]:
     """The features of the candidates at ``places``: float32 ``[len(places), len(NAMES)]``."""
     everyone = columns(asked, found, places)
-    rows = np.empty((len(places), len(NAMES)), dtype=np.float32)
+    rows = np.empty((len(NAMES), len(places)), dtype=np.float32)
     for number, name in enumerate(NAMES):
-        rows[:, number] = everyone[name]
-    return rows
+        rows[number] = everyone[name]
+    return np.ascontiguousarray(rows.T)
 
 
 def columns(asked: Asked, found: Pool, places: Places) -> dict[str, Column | float]:

@@ -105,16 +105,18 @@ class Held:
     """What is held of a user at a mark: a row for each vector.
 
     ``vectors``: float32 ``[rows, dim]`` of unit length; ``traces`` and ``pieces``: the trace of each, and which piece
-    of it; ``whose``: a number for each trace; ``kinds`` and ``happened``: the number of its kind, and when it
-    happened, in microseconds. ``standing``: all traces by their ids, also those without a vector; ``table``: the same
-    as columns; ``shown``: what is answered of them, None where that is too much. ``words``: those of the texts, once
-    they were brought; ``words_due``: whether that is still to be tried; ``postings``: how many they are.
+    of it; ``whose``: a number for each trace; ``pieced``: whether one has several; ``kinds`` and ``happened``: the
+    number of its kind, and when it happened, in microseconds. ``standing``: all traces by their ids, also those without
+    a vector; ``table``: the same as columns; ``shown``: what is answered of them, None where that is too much.
+    ``words``: those of the texts, once they were brought; ``words_due``: whether that is still to be tried;
+    ``postings``: how many they are.
     """
 
     mark: Mark
     vectors: FloatArray
     traces: list[Candidate]
     whose: npt.NDArray[np.intp]
+    pieced: bool
     pieces: npt.NDArray[np.int32]
     kinds: npt.NDArray[np.int16]
     happened: npt.NDArray[np.int64]
@@ -371,6 +373,7 @@ def read(user_id: UUID, mark: Mark, row: Row, model: Model, most: int) -> Held |
         vectors=fit(numbers[standing], model.dim),
         traces=found,
         whose=np.fromiter(map(numbered.__getitem__, (one.key for one in found)), dtype=np.intp, count=len(found)),
+        pieced=len(numbered) < len(found),
         pieces=places[standing],
         kinds=np.array([KINDS[one.kind] for one in found], dtype=np.int16),
         happened=np.array([_microseconds(one.happened_at) for one in found], dtype=np.int64),
@@ -397,8 +400,10 @@ def search(held: Held, bounds: Bounds, vector: FloatArray, model: Model, depth: 
     likeness = held.vectors @ (vector / np.sqrt(vector @ vector))
     rows = np.flatnonzero(_within(held.kinds, held.happened, bounds))
     rows = rows[np.argsort(-likeness[rows], kind="stable")]
-    _, firsts = np.unique(held.whose[rows], return_index=True)
-    best = rows[np.sort(firsts)[:depth]]
+    if held.pieced:
+        _, firsts = np.unique(held.whose[rows], return_index=True)
+        rows = rows[np.sort(firsts)]
+    best = rows[:depth]
     found = [held.traces[row] for row in best.tolist()]
     keys = [one.key for one in found]
     head = bounds.heads[0]
@@ -418,9 +423,9 @@ def search_words(held: Words, bounds: Bounds, asked: Terms, depth: int) -> Found
 
 def _within(kinds: npt.NDArray[np.int16], happened: npt.NDArray[np.int64], bounds: Bounds) -> Mask:
     """Which rows lie within the bounds."""
-    within = np.zeros(len(kinds), dtype=np.bool_)
-    for kind in bounds.kinds:
-        within |= kinds == kind
+    wanted = np.zeros(max(KINDS.values()) + 1, dtype=np.bool_)
+    wanted[bounds.kinds] = True
+    within: Mask = wanted[kinds]
     if bounds.since is not None:
         within &= happened >= _microseconds(bounds.since)
     if bounds.until is not None:

@@ -58,10 +58,7 @@ class Table:
         everyone = self._all
         places = [self._places.get(key, -1) for key in known]
         # Some may have been brought anew by PostgreSQL: mostly the same.
-        if any(
-            at < 0 or (everyone.rows[at] is not one and everyone.rows[at] != one)
-            for at, one in zip(places, known.values(), strict=True)
-        ):
+        if -1 in places or [everyone.rows[at] for at in places] != [*known.values()]:
             return None
         places.sort()
         at = np.array(places, dtype=np.intp)

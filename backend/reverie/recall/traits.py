@@ -1,7 +1,7 @@
 """What candidates say of themselves, as columns: made once of their rows, for whatever weighs them. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeVar
 
@@ -74,8 +74,7 @@ class Traits:
 
     def take(self, places: Places) -> "Traits":
         """Those at ``places``."""
-        return replace(
-            self,
+        return Traits(
             length=self.length[places],
             retold=self.retold[places],
             asks=self.asks[places],
@@ -86,6 +85,9 @@ class Traits:
             user=self.user[places],
             kind=self.kind[places],
             speaker=self.speaker[places],
+            users=self.users,
+            kinds=self.kinds,
+            speakers=self.speakers,
         )
 
     def named(self, words: frozenset[str]) -> Column:
