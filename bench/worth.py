@@ -22,7 +22,7 @@ from bench.training import Trained, unseen
 from reverie.recall.features import GROUPS
 from reverie.recall.fold import said_once
 from reverie.recall.pipeline import SPARE
-from reverie.recall.ranking import SALIENCE
+from reverie.recall.ranking import SALIENCE, both
 from reverie.recall.types import Key, Trace
 
 ARMS: Final[Mapping[str, frozenset[str]]] = {
@@ -119,9 +119,11 @@ def thorough(scored: Mapping[str, Scores], said: Judged, most: int) -> dict[str,
         said: what the reranker says.
         most: how many candidates it judges.
     """
-    return {
-        name: learned([reranked(row, scores, said, most) for row, scores in found]) for name, found in scored.items()
-    }
+    found = {}
+    for name, rows in scored.items():
+        seen = [reranked(row, scores, said, most) for row, scores in rows]
+        found[name] = [answered(row, both(row.first, scores)) for row, scores in weighed(seen, unseen(seen, COMPARED))]
+    return found
 
 
 def priors(conversations: Sequence[Conversation], scored: Scores) -> dict[str, list[Answered]]:

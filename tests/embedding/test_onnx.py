@@ -31,11 +31,17 @@ def configure(folder: Path, file: str, content: object) -> None:
     (folder / file).write_bytes(orjson.dumps(content))
 
 
-def test_a_question_is_a_document_with_its_prefix(bge: Embedder) -> None:
-    question = bge.encode_questions(["Where does Ada live?"])
-    prefixed = bge.encode_documents(["Represent this sentence for searching relevant passages: Where does Ada live?"])
-    np.testing.assert_array_equal(question, prefixed)
-    assert not np.array_equal(question, bge.encode_documents(["Where does Ada live?"]))
+def test_a_question_is_a_document_with_its_prefix(folder: Path) -> None:
+    configure(folder, "config_sentence_transformers.json", {"prompts": {"query": "Find: "}})
+    own = OnnxEmbedder(OnnxModel.read(folder))
+    question = own.encode_questions(["Where does Ada live?"])
+    np.testing.assert_array_equal(question, own.encode_documents(["Find: Where does Ada live?"]))
+    assert not np.array_equal(question, own.encode_documents(["Where does Ada live?"]))
+
+
+def test_the_carried_model_needs_none(bge: Embedder) -> None:
+    asked = ["Where does Ada live?"]
+    np.testing.assert_array_equal(bge.encode_questions(asked), bge.encode_documents(asked))
 
 
 def test_without_configuration_the_first_token_counts(folder: Path, bge: Embedder) -> None:
@@ -80,7 +86,8 @@ def test_configuration_that_is_not_json_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "question", "document"),
     [
-        ("BAAI/bge-large-en-v1.5", "Represent this sentence for searching relevant passages: ", ""),
+        ("BAAI/bge-large-en", "Represent this sentence for searching relevant passages: ", ""),
+        ("BAAI/bge-large-en-v1.5", "", ""),
         ("mxbai-embed-large:latest", "Represent this sentence for searching relevant passages: ", ""),
         ("intfloat/e5-base-v2", "query: ", "passage: "),
         ("nomic-ai/nomic-embed-text-v1.5", "search_query: ", "search_document: "),

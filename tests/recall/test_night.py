@@ -277,3 +277,8 @@ def test_a_ranker_of_the_night_is_told_what_the_others_are_and_more() -> None:
     again = ranking.reranked({one.key: 0.5 for one in ranking.ordered[:5]})
     assert rankers["thorough"].seen[0].shape == (5, len(NIGHT_NAMES) - len(NAMES) + 4)
     assert len(again) == 29
+    # Both have a say, and what the second changes is the reranker's share.
+    assert [round(one.score, 6) for one in again[:5]] == [round((0.9 * 0.2) ** 0.5, 6)] * 5
+    for one in again:
+        assert sum(one.shares.values()) == pytest.approx(one.score)
+    assert all(one.shares["rerank"] == pytest.approx((0.9 * 0.2) ** 0.5 - 0.9) for one in again[:5])

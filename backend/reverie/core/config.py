@@ -145,7 +145,7 @@ class Settings(BaseSettings):
     rerank_model: str = "ms-marco-MiniLM-L-12-v2"
     rerank_url: OptionalText = None
     rerank_api_key: OptionalText = None
-    rerank_candidates: int = Field(30, ge=0, le=200)
+    rerank_candidates: int = Field(20, ge=0, le=200)
     rerank_seconds: float = Field(1.0, gt=0, le=60)
 
     dream_at: str = "03:00"

@@ -1,6 +1,6 @@
 """The candidates of a question in order: by what the arms say, and the best of them by what the reranker says too.
 
-Either is weighed by its ranker, or by fixed weights where there is none. Pure.
+Either is weighed by its ranker, or by fixed weights where there is none; reranked ones by both. Pure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,8 +59,8 @@ class Ranking:
         self._places, self._night = shortlist(found, size, dreamt, night_size or size)
         # Only rankers read it, and it is the dearest thing here.
         self._rows = matrix(asked, found, self._places) if self._rankers else None
-        learned = self._learned("balanced", self._rows, self._night)
-        self._shares = self._with_priors(self._places, learned or fuse.linear(asked, found, self._places))
+        self._weighed = self._learned("balanced", self._rows, self._night) or fuse.linear(asked, found, self._places)
+        self._shares = self._with_priors(self._places, self._weighed)
         self.ordered: list[Scored] = fuse.ordered(found, self._places, self._shares, most)
 
     def reranked(self, scores: Mapping[Key, float]) -> list[Scored]:
@@ -82,7 +82,10 @@ class Ranking:
             shares = {name: share[chosen] for name, share in self._shares.items()}
             shares["rerank"] = RERANKED * rank(np.array(said)) * (1 - before)
         else:
-            shares = self._with_priors(self._places[chosen], learned)
+            weighed = {name: share[chosen] for name, share in self._weighed.items()}
+            before = sum(weighed.values(), np.zeros(len(chosen)))
+            weighed["rerank"] = both(before, sum(learned.values(), np.zeros(len(chosen)))) - before
+            shares = self._with_priors(self._places[chosen], weighed)
         first = fuse.ordered(self._found, self._places[chosen], shares, len(chosen))
         return first + [_below(one, first[-1].score) for one in self.ordered if one.key not in scores]
 
@@ -134,6 +137,15 @@ def reranked_rows(before: Sequence[Scored], scores: Sequence[float]) -> Matrix:
     said = np.array(scores, dtype=np.float64)
     more = (np.log(likely / (1 - likely)), said, standardised(said, said), rank(said))
     return np.stack(more, axis=1).astype(np.float32)
+
+
+def both(before: Column, after: Column) -> Column:
+    """The scores of candidates of which two rankers make ``before`` and ``after``: the geometric mean, ``[n]``.
+
+    The second has learned from the few candidates of each question that are reranked, and overlooks some of what the
+    first knows: on LoCoMo and on BEAM the mean finds more than either (``bench/quality --recipe thorough``).
+    """
+    return np.asarray(np.sqrt(before * after))
 
 
 def _below(one: Scored, most: float) -> Scored:
