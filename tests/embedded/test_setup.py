@@ -1,5 +1,6 @@
 """scripts/setup, on a project so small that it needs nothing from a package registry."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -100,6 +101,30 @@ def test_mends_what_was_broken_off_and_then_has_nothing_to_do(project: Path) -> 
     assert time_of_nothing(project) < 1
     moved = project.rename(project.with_name("moved"))
     assert "found none" in setup(moved, PYTHON="/nonexistent").stderr
+
+
+def test_what_waits_does_not_run_from_what_the_other_removes(project: Path) -> None:
+    """While one makes the virtual environment anew, its ``bin`` goes before the eyes of the one that waits."""
+    venv = project / ".venv"
+    break_off(venv)
+    (venv / "bin" / "python").unlink()
+    # Goes as soon as it is run from where the virtual environment has it.
+    going = project / "going"
+    going.write_text(f'#!/bin/sh\nrm -f "{venv}/bin/python"\nexec "{sys.executable}" "$@"\n')
+    going.chmod(0o755)
+    (venv / "bin" / "python").symlink_to(going)
+    with (venv / "reverie-lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        command = [project / "scripts" / "setup"]
+        with subprocess.Popen(  # noqa: S603
+            command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as waiting:
+            assert waiting.stdout is not None
+            assert "Waiting for another setup" in waiting.stdout.readline()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            _, errors = waiting.communicate()
+    assert waiting.returncode == 0, errors
+    assert has_tiny(project)
 
 
 def break_off(venv: Path) -> None:

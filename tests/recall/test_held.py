@@ -568,24 +568,25 @@ async def test_words_that_do_not_fit_are_not_brought(store: Store, model: Model)
 
 @pytest.mark.parametrize("user", [LONG, ALIKE[0]])
 async def test_it_takes_as_much_as_it_says(store: Store, model: Model, user: UUID) -> None:
-    async def bring() -> Held:
-        shelf = Shelf(model, PLENTY)
+    async def bring(shelf: Shelf) -> int:
         whose = await Asker(store, shelf).twice(user)
         await store.bring_words(shelf, user, whose)
-        return whose
+        assert whose.words is not None
+        return whose.size
 
-    # What is made once for all.
-    await bring()
-    gc.collect()
+    await bring(Shelf(model, PLENTY))  # What is made once for all.
     tracemalloc.start()
     try:
-        whose = await bring()
+        shelf = Shelf(model, PLENTY)
+        size = await bring(shelf)
         gc.collect()
-        used, _ = tracemalloc.get_traced_memory()
+        with_it, _ = tracemalloc.get_traced_memory()
+        shelf.drop(user)
+        gc.collect()
+        without, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert whose.words is not None
-    assert 0.5 * whose.size < used < 1.25 * whose.size
+    assert 0.5 * size < with_it - without < 1.25 * size
 
 
 async def test_words_of_another_version_are_not_taken(store: Store, model: Model, write: Write) -> None:

@@ -20,9 +20,12 @@ from reverie.memories.model import Model
 SQL = Queries("reverie.memories")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NewTrace:
-    """A trace about to be written. ``vectors``: whether it is to have any; ``supplied``: its vector is the caller's."""
+    """A trace about to be written. ``vectors``: whether it is to have any; ``supplied``: its vector is the caller's.
+
+    Thousands are made a second, and frozen ones take twice as long to make.
+    """
 
     id: UUID
     content: str

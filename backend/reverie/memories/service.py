@@ -380,7 +380,7 @@ class MemoryService:
             if body.force or (draft.given is not None and draft.given.force):
                 lifted += hashes
             else:
-                draft.trace = replace(trace, refusing=hashes)
+                trace.refusing = hashes
         return lifted
 
     def _new_trace(self, principal: Principal, conversation: str | None, given: TraceIn, trace_id: UUID) -> NewTrace:

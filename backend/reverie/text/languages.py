@@ -95,6 +95,7 @@ def _languages_of(words: dict[str, frozenset[str]]) -> dict[str, list[str]]:
 
 _SMALL = {language: frozenset(words.split()) for language, words in _SMALL_WORDS.items()}
 _LANGUAGES_OF = _languages_of(_SMALL)
+_SMALL_OF_ALL = frozenset(_LANGUAGES_OF)
 
 _ALONE = {"greek": "\u0370-\u03ff\u1f00-\u1fff", "armenian": "\u0530-\u058f", "tamil": "\u0b80-\u0bff"}
 """Scripts that one language of PostgreSQL has to itself."""
@@ -131,16 +132,17 @@ def detect(text: str) -> str | None:
     often too few; what is then taken is the caller's affair.
     """
     beginning = text[:_LOOKED_AT]
-    script = "latin" if beginning.isascii() else _script(beginning)
+    is_ascii = beginning.isascii()
+    script = "latin" if is_ascii else _script(beginning)
     if script is None or script == SIMPLE or script in _ALONE:
         return script
     lowered = beginning.lower()
     # The same words, in a third of the time.
-    words = set(lowered.translate(_ASCII_LETTERS).split() if beginning.isascii() else _WORD.findall(lowered))
+    words = set(lowered.translate(_ASCII_LETTERS).split() if is_ascii else _WORD.findall(lowered))
     votes: dict[str, int] = {}
-    for letter in set(lowered) & _LETTERS.keys():
+    for letter in () if is_ascii else set(lowered) & _LETTERS.keys():
         votes[_LETTERS[letter]] = votes.get(_LETTERS[letter], 0) + 1
-    for word in words & _LANGUAGES_OF.keys():
+    for word in words & _SMALL_OF_ALL:
         for language in _LANGUAGES_OF[word]:
             votes[language] = votes.get(language, 0) + 1
     first, second = sorted((*votes.values(), 0, 0), reverse=True)[:2]
