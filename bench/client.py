@@ -3,6 +3,7 @@
 import select
 import time
 import uuid
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import orjson
 
 from bench.report import CannotMeasure, Degraded
 from bench.service import Service
+from reverie.embedding.protocol import FloatArray
 
 _PATIENCE = 600
 """Seconds."""
@@ -65,6 +67,11 @@ class Wire:
         self._connection.request(method, self._prefix + path, body, self._headers)
         response = self._connection.getresponse()
         return Answer(path, response.status, response.read())
+
+
+def in_base64(vector: FloatArray) -> str:
+    """A vector as it is sent soonest."""
+    return b64encode(vector.astype("<f4", copy=False).tobytes()).decode()
 
 
 class Client:

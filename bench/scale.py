@@ -19,7 +19,7 @@ import numpy as np
 import typer
 
 from bench import options, store
-from bench.client import Client, client_of
+from bench.client import Client, client_of, in_base64
 from bench.report import Bar, CannotMeasure, Report, new_report, percentile, print_table
 from bench.service import Service, named, service_at
 from bench.store import Part
@@ -158,7 +158,7 @@ class Bench:
         for stream, (user, first, last) in enumerate(in_turn(step.sizes, before, self.seed)):
             vectors = self.vectors.draw(step.traces + stream, last - first)
             traces = [
-                trace | {"embedding": vector}
+                trace | {"embedding": in_base64(vector)}
                 for trace, vector in zip(self.said.traces(user, first, last), vectors, strict=True)
             ]
             began = time.perf_counter()

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench.client import Client
+from bench.client import Client, in_base64
 from bench.floor import Floor
 from bench.peers import PeerProcess
 from bench.report import Degraded
@@ -63,7 +63,9 @@ class ServiceSide:
         self.client.remember(self.user, traces)
 
     def _supply(self, texts: Sequence[str], vectors: FloatArray) -> None:
-        traces = [{"content": text, "embedding": vector} for text, vector in zip(texts, vectors, strict=True)]
+        traces = [
+            {"content": text, "embedding": in_base64(vector)} for text, vector in zip(texts, vectors, strict=True)
+        ]
         self.client.remember(self.other_user, traces)
 
     def recall_thoroughly(self, questions: Sequence[str]) -> tuple[list[float], int]:

@@ -1,9 +1,9 @@
 """How fast the service remembers and recalls over HTTP, against two floors (`bench/floor.py`) and the peers.
 
 Every round has a new user of the size of a long chat. All sides remember the same turns in batches of 16, are asked the
-same questions, each once, and remember traces that bring their vectors. Only one works at a time; they take turns after
-a few batches or questions, in an order that changes, so that what else the machine does falls on all alike. Ratios are
-taken within a round.
+same questions, each once, and remember traces that bring their vectors (the service is told them in base64). Only one
+works at a time; they take turns after a few batches or questions, in an order that changes, so that what else the
+machine does falls on all alike. Ratios are taken within a round.
 
 With questions of their own, eight callers ask the service together, in turn with floor B's one process, and one caller
 asks by the recipe `thorough`. The peers are libraries, called without HTTP.

@@ -18,7 +18,7 @@ import numpy as np
 import typer
 
 from bench import options
-from bench.client import Client, client_of
+from bench.client import Client, client_of, in_base64
 from bench.peers import HOW, Asked, chosen_peers, peer_versions
 from bench.peers_tenants import PeerStore, measure
 from bench.plan import Plan, read_plan
@@ -153,7 +153,7 @@ class Bench:
         contents = list(islice(sentences(number), size.traces))
         for start in range(0, size.traces, BATCH):
             traces = [
-                {"external_id": str(row), "content": contents[row], "embedding": vectors[row]}
+                {"external_id": str(row), "content": contents[row], "embedding": in_base64(vectors[row])}
                 for row in range(start, min(start + BATCH, size.traces))
             ]
             began = time.perf_counter()

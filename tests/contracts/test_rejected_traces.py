@@ -45,7 +45,7 @@ REJECTED: dict[str, tuple[object, str]] = {
     "salience true": ({"content": "x", "salience": True}, "salience takes a number, not true."),
     "a short vector": ({"content": "x", "embedding": [1.0]}, f"embedding takes {DIM} finite numbers, not 1."),
     "a long vector": ({"content": "x", "embedding": [1.0] * 385}, f"embedding takes {DIM} finite numbers, not 385."),
-    "no vector": ({"content": "x", "embedding": "zebra"}, f"embedding takes a list of {DIM} finite numbers."),
+    "no vector": ({"content": "x", "embedding": "zebra"}, f"embedding takes a list of {DIM} finite numbers, or the base64 of {DIM} float32."),
     "a zero vector": ({"content": "x", "embedding": [0.0] * DIM}, "embedding takes a vector that is not all zeros."),
     "a vector with null": ({"content": "x", "embedding": [None, *axis(0)[1:]]}, "not null at position 0."),
     "a vector with text": ({"content": "x", "embedding": ["NaN", *axis(0)[1:]]}, "not text at position 0."),

@@ -12,8 +12,9 @@ import pytest
 from psycopg import errors
 
 from reverie.core import pool
+from reverie.core.arrays import Uuids
 from reverie.core.config import Settings
-from reverie.core.database import Database, Uuids, configure
+from reverie.core.database import Database, configure
 from reverie.core.pool import Line
 
 if TYPE_CHECKING:

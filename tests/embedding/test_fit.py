@@ -1,5 +1,7 @@
 import math
+import struct
 import time
+from base64 import b64encode
 
 import numpy as np
 import pytest
@@ -9,6 +11,11 @@ from hypothesis import strategies as st
 from reverie.embedding.fit import fit, supplied
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False, width=64)
+WANTED = "takes a list of 3 finite numbers, or the base64 of 3 float32"
+
+
+def packed(*numbers: float) -> str:
+    return b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
 
 
 def test_cut_and_normalised_again() -> None:
@@ -73,16 +80,30 @@ def test_components_of_any_size_are_normalised(raw: list[float]) -> None:
         ([1.0, [2.0], 3.0], "takes 3 finite numbers, not a list at position 1"),
         ([1.0, {}, 3.0], "takes 3 finite numbers, not an object at position 1"),
         ([1.0, 10**400, 3.0], "takes 3 finite numbers; one is too large"),
-        ("1,2,3", "takes a list of 3 finite numbers"),
-        ({"0": 1.0}, "takes a list of 3 finite numbers"),
-        (None, "takes a list of 3 finite numbers"),
-        (3, "takes a list of 3 finite numbers"),
+        ("1,2,3", WANTED),
+        ("é", WANTED),
+        ("AACAPwAAgD8AAIA/ ", WANTED),
+        ("AACAPwAAgD8AAIA", WANTED),
+        ({"0": 1.0}, WANTED),
+        (None, WANTED),
+        (3, WANTED),
+        ("", "takes the base64 of 3 float32, 12 bytes, not 0"),
+        (packed(1, 2), "takes the base64 of 3 float32, 12 bytes, not 8"),
+        (packed(1, math.nan, 2), "takes 3 finite numbers, not NaN at position 1"),
+        (b64encode(b"\x01\x00\x80\x7f" * 3).decode(), "takes 3 finite numbers, not NaN at position 0"),
+        (packed(1, 2, -math.inf), "takes 3 finite numbers, not infinity at position 2"),
+        (packed(0, 0, -0.0), "takes a vector that is not all zeros"),
     ],
 )
 def test_a_wrong_vector_is_refused_in_words(raw: object, message: str) -> None:
     with pytest.raises(ValueError, match="takes") as caught:
         supplied(raw, 3)
     assert str(caught.value) == message
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=40).filter(any))
+def test_base64_says_what_the_numbers_say(raw: list[float]) -> None:
+    assert supplied(packed(*raw), len(raw)).tobytes() == supplied(raw, len(raw)).tobytes()
 
 
 @given(st.lists(FINITE, min_size=1, max_size=40))

@@ -157,7 +157,7 @@ def test_what_was_made_with_any_of_the_secrets_is_recognised(made: str, known: s
     old = Tombstones(Secret(tuple(key for name in made for key in secrets[name])))
     new = Tombstones(Secret(tuple(key for name in known for key in secrets[name])))
     (hashed,) = old.of(space, user, [BURIED])
-    refusing = new.refusing(space, user, BURIED.identity, BURIED.digest, ("note", None, None, None), 7)
+    refusing = new.refusing(space, user).of(BURIED.identity, BURIED.digest, ("note", None, None, None), 7)
     assert (hashed in refusing) is found
 
 

@@ -1,6 +1,7 @@
 """What becomes of traces that are remembered: what they are, what is the same, what is rejected."""
 
 import asyncio
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -277,20 +278,26 @@ async def test_a_supplied_vector_is_stored_without_the_encoder(
         {"content": "Two.", "embedding": [3 * x for x in unit(2)]},
         {"content": "Three.", "embedding": unit(3), "salience": 0.1},
         {"content": "Four.", "embedding": [1e300] * DIM},
+        {"content": "Five.", "embedding": in_base64(5 * np.array(unit(5)))},
     ]
     with fickle.failing():
         answer = await post(caller, user, *traces, wait=False)
     assert answer.status_code == 201
     assert answer.json()["operation_id"] is None
-    assert [one["vectors"] for one in answer.json()["traces"]] == ["stored", "stored", "skipped", "stored"]
+    assert [one["vectors"] for one in answer.json()["traces"]] == ["stored", "stored", "skipped", "stored", "stored"]
     ids = [one["trace_id"] for one in answer.json()["traces"]]
     assert fickle.documents == []
-    for place, wanted in ((0, unit(1)), (1, unit(2)), (3, [DIM**-0.5] * DIM)):
+    for place, wanted in ((0, unit(1)), (1, unit(2)), (3, [DIM**-0.5] * DIM), (4, unit(5))):
         ((piece, vector),) = await vectors_of(settings, ids[place])
         assert piece == 0
         assert np.allclose(vector, wanted, atol=1e-3)
     assert await vectors_of(settings, ids[2]) == []
-    assert (await found_ids(caller, user, "Two", embedding=unit(2), recipe="vector"))[0] == ids[1]
+    for n, embedding in ((2, unit(2)), (5, in_base64(np.array(unit(5))))):
+        assert (await found_ids(caller, user, f"{n}", embedding=embedding, recipe="vector"))[0] == ids[n - 1]
+
+
+def in_base64(vector: np.ndarray) -> str:
+    return b64encode(vector.astype("<f4").tobytes()).decode()
 
 
 @pytest.mark.parametrize(
@@ -302,7 +309,9 @@ async def test_a_supplied_vector_is_stored_without_the_encoder(
         (["1", *unit(1)[1:]], "text"),
         ([None, *unit(1)[1:]], "null"),
         ({"a": 1}, "list"),
-        ("[1, 2]", "list"),
+        ("[1, 2]", "base64"),
+        (in_base64(np.array(unit(1)[:-1])), "1532"),
+        (in_base64(np.array([np.nan, *unit(1)[1:]])), "NaN"),
         (7, "list"),
         ([], "384"),
     ],

@@ -6,37 +6,29 @@ everything queued goes in one round trip, so a session with one query is one rou
 
 import asyncio
 import random
-import struct
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from contextvars import Context
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
 import orjson
 import psycopg
 import structlog
-from pgvector import HalfVector, Vector
-from pgvector.psycopg import register_vector_async
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
-from psycopg.adapt import Dumper
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import Format
 from psycopg.types.json import set_json_dumps, set_json_loads
 
+from reverie.core.arrays import register_arrays
 from reverie.core.config import Settings
 from reverie.core.errors import StartError
 from reverie.core.outages import IN_THE_WAY, PASSING, REFUSED_WRITES, Trouble, trouble_of
 from reverie.core.pool import Line, Pool, Statement
 from reverie.core.pool import Row as Row
 from reverie.core.schema import unreachable
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 SERVING_ROLE = "reverie_app"
 """The role that serves: no superuser, no BYPASSRLS, no grants on partitions."""
@@ -370,34 +362,7 @@ async def configure(connection: Line) -> None:
     """Teaches a connection the types that we send and read; its database has pgvector."""
     set_json_dumps(orjson.dumps, connection)
     set_json_loads(orjson.loads, connection)
-    await register_vector_async(connection)
-    connection.adapters.register_dumper(Uuids, _UuidsDumper)
-
-
-_ARRAY = struct.Struct("!iiIii")
-_UUID, _UUIDS = 2950, 2951
-_UUID_SIZE = b"\x00\x00\x00\x10"
-
-
-class Uuids(bytes):
-    """An array of uuids for PostgreSQL, made of the 16 bytes of each; psycopg's way of a list takes ten times as long.
-
-    It is what ``array_send`` makes: dimensions, whether there are nulls, the type, length and first index, elements.
-    """
-
-    def __new__(cls, parts: Iterable[bytes]) -> Self:
-        elements = [_UUID_SIZE + one for one in parts]
-        return super().__new__(cls, _ARRAY.pack(1, 0, _UUID, len(elements), 1) + b"".join(elements))
-
-
-class _UuidsDumper(Dumper):
-    """Sends :class:`Uuids` as they are."""
-
-    format = Format.BINARY
-    oid = _UUIDS
-
-    def dump(self, obj: Uuids) -> Uuids:
-        return obj
+    await register_arrays(connection)
 
 
 async def _check_role(connection: Connection) -> None:
@@ -410,8 +375,3 @@ async def _check_role(connection: Connection) -> None:
             f"Serving connections must act as {SERVING_ROLE}, which row-level security binds, but act as "
             f"{row[0] if row else 'nobody'}: check its attributes, or run `reverie migrate`."
         )
-
-
-def as_vector(values: "npt.NDArray[np.float32]", precision: str) -> HalfVector | Vector:
-    """A row of float32 as the type of its column: halfvec at fp16, vector at fp32."""
-    return HalfVector(values) if precision == "fp16" else Vector(values)

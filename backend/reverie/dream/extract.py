@@ -195,10 +195,8 @@ class _Forgotten:
     async def look(self, plan: Plan, new: Sequence[str]) -> None:
         """Takes out of a plan what was there when a name that it would make an entity was forgotten."""
         scope = self._scope
-        hashes = {
-            one: key for key in new
-            for one in self._tombstones.refusing(scope.key, scope.user_id, scope.identity(key), b"", (), 0)
-        }  # fmt: skip
+        refusing = self._tombstones.refusing(scope.key, scope.user_id)
+        hashes = {one: key for key in new for one in refusing.of(scope.identity(key), b"", (), 0)}
         if not hashes:
             return
         async with self._night.database.reading(scope.space_id) as session:

@@ -2,6 +2,7 @@
 
 import math
 import struct
+from binascii import a2b_base64
 from typing import Final
 
 import numpy as np
@@ -48,24 +49,51 @@ def supplied(raw: object, dim: int) -> FloatArray:
 
     It is normalised in float64 first, so that components too large or too small for float16 are no matter.
 
+    Args:
+        raw: ``dim`` numbers, or the base64 (RFC 4648) of as many float32, little-endian, as OpenAI's endpoints give it
+            for ``encoding_format: base64``.
+        dim: the components wanted.
+
     Raises:
         ValueError: the message is the end of a sentence about the field, such as "takes 384 finite numbers, not 3".
     """
-    if not isinstance(raw, list | tuple):
-        raise ValueError(f"takes a list of {dim} finite numbers")
-    if len(raw) != dim:
-        raise ValueError(f"takes {dim} finite numbers, not {len(raw)}")
-    if not _NUMBERS.issuperset(map(type, raw)):
-        raise ValueError(_not_a_number(raw, dim))
-    try:
-        vector = np.frombuffer(struct.pack(f"{dim}d", *raw), dtype=np.float64)
-    except (OverflowError, struct.error):  # a whole number beyond the range of float64
-        raise ValueError(f"takes {dim} finite numbers; one is too large") from None
+    if isinstance(raw, str):
+        vector = _decoded(raw, dim)
+    elif isinstance(raw, list | tuple):
+        vector = _listed(raw, dim)
+    else:
+        raise ValueError(_wanted(dim))
     with np.errstate(over="ignore", invalid="ignore"):
         square = float(vector.dot(vector))
     if _SAFE_SQUARE[0] < square < _SAFE_SQUARE[1]:
         return (vector / math.sqrt(square)).astype(np.float32)
     return _normalised_extreme(vector, dim)
+
+
+def _listed(raw: list[object] | tuple[object, ...], dim: int) -> npt.NDArray[np.float64]:
+    if len(raw) != dim:
+        raise ValueError(f"takes {dim} finite numbers, not {len(raw)}")
+    if not _NUMBERS.issuperset(map(type, raw)):
+        raise ValueError(_not_a_number(raw, dim))
+    try:
+        return np.frombuffer(struct.pack(f"{dim}d", *raw), dtype=np.float64)
+    except (OverflowError, struct.error):  # a whole number beyond the range of float64
+        raise ValueError(f"takes {dim} finite numbers; one is too large") from None
+
+
+def _decoded(raw: str, dim: int) -> npt.NDArray[np.float64]:
+    try:
+        packed = a2b_base64(raw, strict_mode=True)
+    except ValueError:
+        raise ValueError(_wanted(dim)) from None
+    if len(packed) != 4 * dim:
+        raise ValueError(f"takes the base64 of {dim} float32, {4 * dim} bytes, not {len(packed)}")
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        return np.frombuffer(packed, dtype="<f4").astype(np.float64)
+
+
+def _wanted(dim: int) -> str:
+    return f"takes a list of {dim} finite numbers, or the base64 of {dim} float32"
 
 
 def _normalised_extreme(vector: npt.NDArray[np.float64], dim: int) -> FloatArray:

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from reverie.core.database import Connection, ReadSession, Row, Uuids, WriteSession
+from reverie.core.arrays import Uuids
+from reverie.core.database import Connection, ReadSession, Row, WriteSession
 from reverie.core.ids import milliseconds
 from reverie.core.queries import Queries
 from reverie.core.secret import SQL as SECRETS

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from reverie.core import clock
-from reverie.core.database import Database, Uuids
+from reverie.core.arrays import Uuids
+from reverie.core.database import Database
 from reverie.core.queries import Queries
 from reverie.graph.protocol import TOGETHER, Id, Link, Whose
 

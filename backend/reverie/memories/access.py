@@ -16,7 +16,8 @@ from uuid import UUID
 import redis.asyncio
 
 from reverie.core import clock
-from reverie.core.database import Database, Uuids, again
+from reverie.core.arrays import Uuids
+from reverie.core.database import Database, again
 from reverie.core.ids import milliseconds
 from reverie.core.queries import Queries
 from reverie.core.redis import Redis

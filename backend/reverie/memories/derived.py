@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from reverie.core.database import ReadSession, Uuids, WriteSession
+from reverie.core.arrays import Uuids
+from reverie.core.database import ReadSession, WriteSession
 from reverie.core.queries import Queries
 
 SQL = Queries("reverie.memories", "derived.sql")

@@ -19,7 +19,8 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from reverie.core.database import Database, ReadSession, Row, Uuids, WriteSession
+from reverie.core.arrays import Uuids
+from reverie.core.database import Database, ReadSession, Row, WriteSession
 from reverie.core.errors import Invalid, NotFound
 from reverie.core.ids import uuid7s
 from reverie.core.kinds import KINDS, RECALLED_KINDS

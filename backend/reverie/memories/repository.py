@@ -8,7 +8,8 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from reverie.core.database import Connection, ReadSession, Row, Trip, WriteSession, as_vector
+from reverie.core.arrays import Uuids, as_vectors
+from reverie.core.database import Connection, ReadSession, Row, Trip, WriteSession
 from reverie.core.ids import milliseconds
 from reverie.core.kinds import HEADS, KINDS
 from reverie.core.queries import Queries
@@ -130,17 +131,19 @@ async def write_traces(
     await session.grows(len(traces) + len(vectors))
     query = SQL.text("write_traces", column=model.column, type=model.type, model=model.id)
     columns = (
-        [t.id for t in traces], [t.kind for t in traces], [KINDS[t.kind] for t in traces], [t.role for t in traces],
-        [t.speaker for t in traces], [t.conversation_id for t in traces], [t.external_id for t in traces],
+        Uuids(t.id.bytes for t in traces), [t.kind for t in traces], [KINDS[t.kind] for t in traces],
+        [t.role for t in traces], [t.speaker for t in traces],
+        [t.conversation_id for t in traces], [t.external_id for t in traces],
         [t.language for t in traces], [t.occurred_at for t in traces], [t.salience for t in traces],
         [t.salience_given for t in traces], [t.identity for t in traces], [t.digest for t in traces],
         [t.vectors for t in traces], [None if t.source is None else Jsonb(t.source) for t in traces],
         [Jsonb(t.meta) for t in traces], [t.content for t in traces], [t.supplied for t in traces],
         [t.expires_at for t in traces],
     )  # fmt: skip
-    ids, values = [trace_id for trace_id, _ in vectors], [as_vector(vector, model.precision) for _, vector in vectors]
+    ids = Uuids(trace_id.bytes for trace_id, _ in vectors)
+    values = as_vectors([vector for _, vector in vectors], model.precision)
     refusing = [(trace.id, one) for trace in traces for one in trace.refusing]
-    hashes = ([trace_id for trace_id, _ in refusing], [one for _, one in refusing])
+    hashes = (Uuids(trace_id.bytes for trace_id, _ in refusing), [one for _, one in refusing])
     parameters = (*columns, space_id, user_id, now, *hashes, ids, values, user_id, user_id)
     rows = await session.fetch(query, parameters)
     return {row[0]: Written(row[1], row[2], None if row[3] is None else bytes(row[3]), row[4]) for row in rows}
@@ -150,9 +153,9 @@ async def write_vectors(session: WriteSession, user_id: UUID, vectors: Sequence[
     """Replaces the pieces of traces from the first that is given on; traces that are gone meanwhile are passed over."""
     query = SQL.text("write_vectors", column=model.column, type=model.type, model=model.id)
     ids, heads, numbers, begins, ends, values = zip(*vectors, strict=True) if vectors else ((),) * 6
-    halves = [as_vector(value, model.precision) for value in values]
     await session.grows(len(vectors))
-    await session.execute(query, (list(ids), list(heads), list(numbers), list(begins), list(ends), halves, user_id))
+    whose, packed = Uuids(one.bytes for one in ids), as_vectors(values, model.precision)
+    await session.execute(query, (whose, list(heads), list(numbers), list(begins), list(ends), packed, user_id))
 
 
 async def situate(

@@ -35,8 +35,13 @@ Vector = Annotated[
     Any,
     WithJsonSchema(
         {
-            "anyOf": [{"type": "array", "items": {"type": "number"}, "minItems": 1}, {"type": "null"}],
-            "description": "The caller's own vector: as many numbers as the model has dimensions, of any length.",
+            "anyOf": [
+                {"type": "array", "items": {"type": "number"}, "minItems": 1},
+                {"type": "string", "contentEncoding": "base64"},
+                {"type": "null"},
+            ],
+            "description": "The caller's own vector: as many numbers as the model has dimensions, of any length; or "
+            "the base64 of as many little-endian float32, which is half as long.",
         }
     ),
 ]

@@ -369,14 +369,13 @@ class MemoryService:
     def _recognise(self, principal: Principal, user_id: UUID, body: RememberIn, drafts: Sequence[Draft]) -> list[bytes]:
         """By what each would be refused if it was forgotten; returns the tombstones that are to be lifted by force."""
         lifted = list[bytes]()
+        refusing = self._tombstones.refusing(principal.identity_key, user_id)
         for draft in drafts:
             if not draft.is_new or draft.trace is None:
                 continue
             trace = draft.trace
-            hashes = self._tombstones.refusing(
-                principal.identity_key, user_id, trace.identity, trace.digest,
-                (trace.kind, trace.role, trace.speaker, trace.conversation_id), len(trace.content),
-            )  # fmt: skip
+            said = (trace.kind, trace.role, trace.speaker, trace.conversation_id)
+            hashes = refusing.of(trace.identity, trace.digest, said, len(trace.content))
             if body.force or (draft.given is not None and draft.given.force):
                 lifted += hashes
             else:

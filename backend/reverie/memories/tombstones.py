@@ -63,16 +63,23 @@ class Tombstones:
         key = _keyed(self._secret.keys[0] if self._secret.keys else identity_key, user_id)
         return [_hash(key, one) for one in buried]
 
-    def refusing(
-        self, identity_key: bytes, user_id: UUID, identity: bytes | None, digest: bytes, said: Sequence[str | None],
-        length: int,
-    ) -> list[bytes]:  # fmt: skip
-        """Every hash by which a trace that comes may be recognised. ``said``: kind, role, speaker and conversation."""
-        keys = [_keyed(key, user_id) for key in (*self._secret.keys, identity_key)]
+    def refusing(self, identity_key: bytes, user_id: UUID) -> "Refusing":
+        """By which traces of a user that come may be recognised, by every secret that hashes were ever made with."""
+        return Refusing([_keyed(key, user_id) for key in (*self._secret.keys, identity_key)])
+
+
+class Refusing:
+    """Every hash by which traces of a user may be recognised."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._keys = keys
+
+    def of(self, identity: bytes | None, digest: bytes, said: Sequence[str | None], length: int) -> list[bytes]:
+        """Those of one trace. ``said``: kind, role, speaker and conversation."""
         parts = [] if identity is None else [b"i" + identity]
         if length >= LEAST_LENGTH:
             parts.append(_text(digest, said))
-        return [hashlib.blake2b(part, key=key, digest_size=SIZE).digest() for part in parts for key in keys]
+        return [hashlib.blake2b(part, key=key, digest_size=SIZE).digest() for part in parts for key in self._keys]
 
 
 def _hash(key: bytes, one: Buried) -> bytes | None:

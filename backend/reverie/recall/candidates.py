@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from reverie.core import clock
-from reverie.core.database import Reads, Uuids
+from reverie.core.arrays import Uuids
+from reverie.core.database import Reads
 from reverie.core.queries import Queries
 from reverie.recall.types import Candidate, Edge, Key, Trace
 

@@ -24,7 +24,8 @@ from reverie.cold.files import Damaged
 from reverie.cold.search import Halt, Hit, Likest, Phrase, Scan, Term, Wanted
 from reverie.cold.segments import MISSING, Segment
 from reverie.cold.service import ColdService
-from reverie.core.database import Reads, Uuids
+from reverie.core.arrays import Uuids
+from reverie.core.database import Reads
 from reverie.core.kinds import HEADS, KINDS
 from reverie.core.queries import Queries
 from reverie.core.telemetry import reason

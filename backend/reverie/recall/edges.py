@@ -7,7 +7,8 @@ from functools import cache
 from typing import Final
 from uuid import UUID
 
-from reverie.core.database import Reads, Uuids
+from reverie.core.arrays import Uuids
+from reverie.core.database import Reads
 from reverie.core.kinds import KINDS
 from reverie.core.queries import Queries
 from reverie.memories.identity import entity_identity

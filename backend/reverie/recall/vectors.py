@@ -8,7 +8,8 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from reverie.core.database import Reads, Row, Uuids, as_vector
+from reverie.core.arrays import Uuids, as_vector
+from reverie.core.database import Reads, Row
 from reverie.core.queries import Queries
 from reverie.embedding.protocol import FloatArray
 from reverie.memories.model import Model

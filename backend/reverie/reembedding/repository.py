@@ -4,12 +4,12 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from psycopg import errors
 
-from reverie.core.database import SERVED, Connection, Row, as_vector
+from reverie.core.arrays import as_vectors, register_arrays
+from reverie.core.database import SERVED, Connection, Row
 from reverie.core.kinds import KINDS
 from reverie.core.queries import Queries
 from reverie.embedding.protocol import FloatArray
@@ -87,9 +87,7 @@ class Piece:
 
 async def prepare(connection: Connection) -> None:
     """Readies a connection for vectors, and for tables whose statistics are old."""
-    from pgvector.psycopg import register_vector_async
-
-    await register_vector_async(connection)
+    await register_arrays(connection)
     connection.prepare_threshold = None
     await connection.execute(SQL["plan_as_serving"])
 
@@ -177,7 +175,7 @@ async def lock_users(connection: Connection, user_ids: Collection[UUID]) -> None
 async def write_part(connection: Connection, model: Model, traces: Sequence[Whole], pieces: Sequence[Piece]) -> int:
     """Writes the vectors of traces that are still as they were read; how many traces that were."""
     query = SQL.text("write_part", model=model.id, column=model.column, type=model.type)
-    vectors: list[Any] = [as_vector(piece.vector, model.precision) for piece in pieces]
+    vectors = as_vectors([piece.vector for piece in pieces], model.precision)
     parameters = (
         [trace.user_id for trace in traces], [trace.id for trace in traces], [trace.updated_at for trace in traces],
         [KINDS[trace.kind] for trace in traces], [piece.trace.user_id for piece in pieces],

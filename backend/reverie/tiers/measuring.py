@@ -11,7 +11,8 @@ import numpy.typing as npt
 from pgvector import HalfVector, Vector
 from pgvector.psycopg import register_vector_async
 
-from reverie.core.database import Connection, as_vector
+from reverie.core.arrays import as_vector
+from reverie.core.database import Connection
 from reverie.core.queries import Queries
 from reverie.embedding.codes import Bytes, bit_bytes, code_bytes, restore, told_by, unpack
 from reverie.embedding.protocol import FloatArray
