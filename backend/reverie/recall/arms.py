@@ -95,7 +95,7 @@ class Arms:
         vector: asyncio.Future[FloatArray | None] | None = None
         if recipe.semantic:
             vector = asyncio.get_running_loop().create_future()
-            reading = Reading(question) if recipe.lexical and not lexical.phrases(question.text) else None
+            reading = Reading(question) if recipe.lexical else None
             looking = asyncio.create_task(self._held(reads, space_id, question, reading))
             looking.add_done_callback(_taken)
             # First: the encoder's thread works on the question while the others are sent off.

@@ -63,7 +63,7 @@ async def search(
     parameters = (
         CAP * 10, GROWN, GROWN, bounds.user_ids,
         *asked_in(question),
-        [text for text, _ in wanted], [weight for _, weight in wanted],
+        *in_columns(wanted),
         bounds.user_ids, bounds.kinds, bounds.since, bounds.until, bounds.before, only, CAP, depth, K1, B, bounds.at,
     )  # fmt: skip
     async with reads.reading(space_id, seconds=seconds) as session:
@@ -90,6 +90,11 @@ def phrases(text: str) -> list[tuple[str, float]]:
     """What stands in a row in a question, each with its weight: quoted phrases, then names of several words."""
     marked = quoted(text)
     return [(phrase, QUOTED) for phrase in marked] + [(name, NAMED) for name in long_names(text) if name not in marked]
+
+
+def in_columns(wanted: Sequence[tuple[str, float]]) -> tuple[list[str], list[float]]:
+    """Phrases as PostgreSQL is told them."""
+    return [text for text, _ in wanted], [weight for _, weight in wanted]
 
 
 def count_soon(database: Database, space_id: UUID, user_ids: Sequence[UUID]) -> None:

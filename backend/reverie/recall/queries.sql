@@ -189,9 +189,8 @@ CROSS JOIN LATERAL (
         WHERE y.user_id = m.user_id
     ) b
     LEFT JOIN LATERAL (
-        SELECT string_agg(int4send(b.n) || int8send(reverie_term_key(u.lexeme))
-                          || int2send(greatest(1, cardinality(u.positions))::smallint), ''::bytea) AS packed
-        FROM unnest(b.lexemes) u
+        SELECT string_agg(int4send(b.n) || int8send(reverie_term_key(u.lexeme)) || int2send(p.place), ''::bytea) AS packed
+        FROM unnest(b.lexemes) u, unnest(coalesce(u.positions, ARRAY[0::smallint])) AS p (place)
     ) s ON true
 ) w
 
@@ -259,9 +258,23 @@ meant AS (
 )
 
 -- name: terms
--- The stemmed words of a question by themselves: their keys, and their places.
-WITH {question}
-SELECT m.keys, m.places FROM meant m
+-- The stemmed words of a question by themselves: their keys, and their places. Then of what stands in a row in it, as it
+-- is read in each language: the number of the phrase; and the places and keys of its words, packed (recall/words.py).
+WITH {question},
+phrase AS (
+    SELECT array_agg(p.n) AS numbers, array_agg(p.packed) AS packed
+    FROM (
+        SELECT f.n, string_agg(int2send(w.place) || int8send(reverie_term_key(t.lexeme)), ''::bytea) AS packed
+        FROM unnest(%b::text[], %b::float8[]) WITH ORDINALITY AS f (text, weight, n)
+        CROSS JOIN reading r
+        CROSS JOIN LATERAL unnest(to_tsvector(r.language::regconfig, f.text)) AS t
+        CROSS JOIN LATERAL unnest(t.positions) AS w (place)
+        WHERE r.kept
+        GROUP BY f.n, f.weight, r.language
+        HAVING count(*) > CASE WHEN f.weight < 1 THEN 1 ELSE 0 END
+    ) AS p
+)
+SELECT m.keys, m.places, p.numbers, p.packed FROM meant m, phrase p
 
 -- name: lexical
 -- BM25 over the words of the users; the function is the definer's, so that the GIN index may be used.
