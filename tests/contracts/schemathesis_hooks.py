@@ -8,6 +8,8 @@ they are.
 import itertools
 import os
 import re
+import struct
+from base64 import b64encode
 from typing import Any
 
 import httpx
@@ -68,6 +70,9 @@ def _agree(given: dict[str, Any]) -> None:
     for one in (given, *_dicts(given.get("traces")), *_dicts(given.get("messages"))):
         if isinstance(one.get("embedding"), list):
             one["embedding"] = ([*one["embedding"], 1.0] * DIM)[:DIM]
+        if isinstance(one.get("embedding"), str):
+            numbers = ([*map(ord, one["embedding"]), 1] * DIM)[:DIM]
+            one["embedding"] = b64encode(struct.pack(f"<{DIM}f", *numbers)).decode()
         if isinstance(one.get("external_id"), str):
             # Taken by other content, it is refused.
             one["external_id"] = f"{one['external_id'][:200]} {next(_numbers)}"

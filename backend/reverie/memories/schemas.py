@@ -37,7 +37,7 @@ Vector = Annotated[
         {
             "anyOf": [
                 {"type": "array", "items": {"type": "number"}, "minItems": 1},
-                {"type": "string", "contentEncoding": "base64"},
+                {"type": "string", "contentEncoding": "base64", "pattern": "^[A-Za-z0-9+/]+={0,2}$"},
                 {"type": "null"},
             ],
             "description": "The caller's own vector: as many numbers as the model has dimensions, of any length; or "
