@@ -1,19 +1,21 @@
 """Vectors, and arrays of them and of ids, as PostgreSQL reads them (``array_send``), each written as one block.
 
-psycopg writes lists element by element: ids take ten times as long that way, vectors six times.
+psycopg writes lists element by element: ids take ten times as long that way, vectors nearly three times.
 """
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-import numpy as np
-import numpy.typing as npt
 from pgvector import HalfVector, Vector
 from pgvector.psycopg import register_vector_async
 from psycopg import AsyncConnection
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _ARRAY: Final = struct.Struct("!iiIii")
 """Dimensions, whether there are nulls, the type of the elements, how many there are, the index of the first."""
@@ -36,7 +38,7 @@ class Vectors:
     kind: ClassVar[str] = "vector"
     numbers: ClassVar[str] = ">f4"
 
-    def __init__(self, rows: Sequence[npt.NDArray[np.float32]]) -> None:
+    def __init__(self, rows: "Sequence[npt.NDArray[np.float32]]") -> None:
         self.rows = rows
 
 
@@ -47,12 +49,12 @@ class HalfVectors(Vectors):
     numbers = ">f2"
 
 
-def as_vector(values: npt.NDArray[np.float32], precision: str) -> HalfVector | Vector:
+def as_vector(values: "npt.NDArray[np.float32]", precision: str) -> HalfVector | Vector:
     """A row of float32 as the type of its column: halfvec at fp16, vector at fp32."""
     return HalfVector(values) if precision == "fp16" else Vector(values)
 
 
-def as_vectors(rows: Sequence[npt.NDArray[np.float32]], precision: str) -> Vectors:
+def as_vectors(rows: "Sequence[npt.NDArray[np.float32]]", precision: str) -> Vectors:
     """Rows of float32 as an array of the type of their column."""
     return HalfVectors(rows) if precision == "fp16" else Vectors(rows)
 
@@ -84,6 +86,9 @@ class _VectorsDumper(Dumper):
     element: ClassVar[int]
 
     def dump(self, obj: Vectors) -> bytes:
+        # Not at import: commands that only read and write rows start without it.
+        import numpy as np
+
         count = len(obj.rows)
         dim = len(obj.rows[0]) if count else 0
         packed = np.zeros(count, [("size", ">i4"), ("dim", ">i2"), ("unused", ">i2"), ("numbers", obj.numbers, (dim,))])
